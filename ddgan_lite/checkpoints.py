@@ -1,0 +1,87 @@
+"""Checkpoints: safetensors files that explain themselves, written whole or not at all."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+FORMAT = "ddgan_lite/1"
+
+
+class CheckpointError(ValueError):
+    """A file that is not a checkpoint of this library, or not a whole one."""
+
+
+def write(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> Path:
+    """Write tensors and a JSON-able header to ``path``.
+
+    The file appears under its name only once it is complete: a crash, a full disk or a
+    failing ``write`` leaves what stood there before.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = to_bytes(tensors, metadata={"format": FORMAT, "header": json.dumps(header)})
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return path
+
+
+def read(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
+    """Read the tensors (on the CPU) and the header of a file made by :func:`write`.
+
+    Nothing in the file is executed: safetensors holds numbers and text only.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is anything but a whole checkpoint of this library.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint file at {path}.")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise CheckpointError(
+                    f"{path} is a safetensors file, but not a ddgan_lite checkpoint: its header "
+                    f"does not say format={FORMAT!r}."
+                )
+            header = json.loads(metadata["header"])
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole ddgan_lite checkpoint (a safetensors file written by "
+            f"DDGAN.save): {error}."
+        ) from error
+
+
+def check_names(path: str | os.PathLike, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Refuse tensors whose names or shapes differ from what a network wants.
+
+    Raises:
+        CheckpointError: naming the first tensor that does not fit.
+    """
+    for name in sorted(found.keys() | wanted.keys()):
+        have = tuple(found[name].shape) if name in found else "nothing"
+        want = tuple(wanted[name].shape) if name in wanted else "nothing"
+        if have != want:
+            raise CheckpointError(f"{path} does not fit its own header: {name} is {have}, not {want}.")
+        if not torch.isfinite(found[name]).all():
+            raise CheckpointError(f"{path} holds values that are not finite in {name}.")

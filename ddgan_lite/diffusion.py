@@ -1,0 +1,162 @@
+"""The forward chain, its marginals and its Gaussian posterior: the fixed half of the method.
+
+Time runs as in the paper: x_0 is data, x_T is almost pure noise, and a denoising step goes
+from x_t to x_{t-1} with t = 1..T. Every table has T + 1 entries, so that ``table[t]`` belongs
+to x_t.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class Diffusion:
+    """The variance-preserving chain q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I).
+
+    The continuous schedule alpha_bar(s) = exp(-s^2 (beta_max - beta_min) / 2 - s beta_min) is
+    read off at T + 1 equally spaced times s_0 = ``time_min`` .. s_T = 1, and normalised so that
+    x_0 carries no noise at all (Song et al. 2021, eq. 33; Xiao et al. 2022, appendix C).
+
+    Args:
+        num_steps: T, the number of denoising steps, at least 1.
+        beta_min, beta_max: rates of the continuous schedule at its two ends.
+        time_min: the time that x_0 stands for, in [0, 1).
+
+    The tables ``beta``, ``alpha_bar``, ``posterior_coef_x0``, ``posterior_coef_xt`` and
+    ``posterior_variance`` are float64 tensors of shape (T + 1,) on the CPU; posterior entries
+    at index 0 are nan, because no step starts from x_0.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        num_steps: int,
+        *,
+        beta_min: float = 0.1,
+        beta_max: float = 20.0,
+        time_min: float = 1e-3,
+    ):
+        if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
+            raise ValueError(f"num_steps must be a whole number of at least 1, got {num_steps!r}.")
+        if not 0 < beta_min <= beta_max:
+            raise ValueError(f"need 0 < beta_min <= beta_max, got {beta_min} and {beta_max}.")
+        if not 0 <= time_min < 1:
+            raise ValueError(f"time_min must lie in [0, 1), got {time_min}.")
+        self.num_steps = num_steps
+
+        s = time_min + (1 - time_min) * torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
+        log_alpha_bar = -0.5 * s**2 * (beta_max - beta_min) - s * beta_min
+        log_alpha_bar = log_alpha_bar - log_alpha_bar[0]
+        self.alpha_bar = log_alpha_bar.exp()
+        # expm1 keeps all the digits of a small beta: at T = 1000 the first is about 1e-4.
+        self.beta = -torch.expm1(torch.diff(log_alpha_bar, prepend=log_alpha_bar[:1]))
+        noise = -torch.expm1(log_alpha_bar)  # 1 - alpha_bar
+        noise_prev = noise.roll(1)  # 1 - alpha_bar_{t-1}, at index t
+
+        # q(x_{t-1} | x_t, x_0) = N(c_x0 x_0 + c_xt x_t, v): Ho et al. 2020, eq. 6 and 7.
+        self.posterior_coef_x0 = self.alpha_bar.roll(1).sqrt() * self.beta / noise
+        self.posterior_coef_xt = (1 - self.beta).sqrt() * noise_prev / noise
+        self.posterior_variance = self.beta * noise_prev / noise
+        for table in (self.posterior_coef_x0, self.posterior_coef_xt, self.posterior_variance):
+            table[0] = math.nan
+        self._tables = {
+            "sqrt_alpha_bar": self.alpha_bar.sqrt(),
+            "sigma_bar": noise.sqrt(),
+            "sqrt_alpha": (1 - self.beta).sqrt(),
+            "sqrt_beta": self.beta.sqrt(),
+            "posterior_coef_x0": self.posterior_coef_x0,
+            "posterior_coef_xt": self.posterior_coef_xt,
+            "posterior_std": self.posterior_variance.sqrt(),
+        }
+        self._cast: dict[tuple, Tensor] = {}
+
+    def __repr__(self) -> str:
+        return f"Diffusion(num_steps={self.num_steps})"
+
+    def check_t(self, t: int | Tensor, lowest: int = 1) -> None:
+        """Refuse a t outside ``lowest``..T. Tensors on an accelerator are not read back."""
+        if isinstance(t, Tensor):
+            if t.is_floating_point() or t.dtype == torch.bool:
+                raise ValueError(f"t must hold whole numbers, got a tensor of {t.dtype}.")
+            if t.device.type != "cpu" or t.numel() == 0:
+                return
+            low, high = (int(end) for end in t.aminmax())
+        else:
+            low = high = t
+        if low < lowest or high > self.num_steps:
+            raise ValueError(
+                f"t must lie in {lowest}..{self.num_steps} (x_t with T = {self.num_steps}), "
+                f"got {low if low < lowest else high}."
+            )
+
+    def _at(self, name: str, t: int | Tensor, like: Tensor) -> Tensor:
+        """Entry t of a table in the dtype and on the device of ``like``, shaped to broadcast."""
+        key = (name, like.dtype, like.device)
+        if key not in self._cast:
+            self._cast[key] = self._tables[name].to(like.device, like.dtype)
+        entry = self._cast[key][t]
+        if entry.ndim:
+            if t.shape != like.shape[:1]:
+                raise ValueError(
+                    f"t must be one number or one per sample: got shape {tuple(t.shape)} "
+                    f"for samples of shape {tuple(like.shape)}."
+                )
+            entry = entry.reshape(-1, *[1] * (like.ndim - 1))
+        return entry
+
+    def q_sample(self, x_0: Tensor, t: int | Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Draw x_t ~ q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, (1 - alpha_bar_t) I).
+
+        Args:
+            x_0: clean samples (n, ...).
+            t: 0..T, one number or a tensor of shape (n,). t = 0 returns x_0 itself.
+            rng: the random generator, on the device of ``x_0``.
+        """
+        self.check_t(t, lowest=0)
+        noise = torch.randn(x_0.shape, generator=rng, dtype=x_0.dtype, device=x_0.device)
+        return self._at("sqrt_alpha_bar", t, x_0) * x_0 + self._at("sigma_bar", t, x_0) * noise
+
+    def q_step(self, x_prev: Tensor, t: int | Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Draw x_t ~ q(x_t | x_{t-1}) for t = 1..T; shapes as in :meth:`q_sample`."""
+        self.check_t(t)
+        noise = torch.randn(x_prev.shape, generator=rng, dtype=x_prev.dtype, device=x_prev.device)
+        return self._at("sqrt_alpha", t, x_prev) * x_prev + self._at("sqrt_beta", t, x_prev) * noise
+
+    def q_sample_pair(
+        self, x_0: Tensor, t: int | Tensor, rng: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw a true pair (x_{t-1}, x_t): what the discriminator must take for real."""
+        self.check_t(t)
+        x_prev = self.q_sample(x_0, t - 1, rng)
+        return x_prev, self.q_step(x_prev, t, rng)
+
+    def posterior(self, x_0: Tensor, x_t: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (n, ...) and variance (broadcastable) of q(x_{t-1} | x_t, x_0), t = 1..T.
+
+        Gaussian for every step size, however large: only the *denoising* distribution
+        q(x_{t-1} | x_t), which has to guess x_0, is not.
+        """
+        mean, std = self._posterior(x_0, x_t, t)
+        return mean, std**2
+
+    def posterior_sample(
+        self, x_0: Tensor, x_t: Tensor, t: int | Tensor, rng: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw x_{t-1} ~ q(x_{t-1} | x_t, x_0). At t = 1 this is x_0 itself."""
+        mean, std = self._posterior(x_0, x_t, t)
+        noise = torch.randn(mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
+        return mean + std * noise
+
+    def _posterior(self, x_0: Tensor, x_t: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
+        self.check_t(t)
+        if x_0.shape != x_t.shape:
+            raise ValueError(
+                f"x_0 and x_t must have one shape, got {tuple(x_0.shape)} and {tuple(x_t.shape)}."
+            )
+        mean = (
+            self._at("posterior_coef_x0", t, x_t) * x_0 + self._at("posterior_coef_xt", t, x_t) * x_t
+        )
+        return mean, self._at("posterior_std", t, x_t)

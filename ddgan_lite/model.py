@@ -1,0 +1,181 @@
+"""A Denoising Diffusion GAN: generator, discriminator and the chain between them."""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ddgan_lite import checkpoints
+from ddgan_lite.diffusion import Diffusion
+from ddgan_lite.ema import EMA
+from ddgan_lite.networks import CONFIGS, MLPConfig
+
+
+class DDGAN(nn.Module):
+    """The implicit denoising model p(x_{t-1} | x_t) (Xiao et al. 2022, eq. 5).
+
+    The generator guesses x_0 from (x_t, t, z); the Gaussian posterior q(x_{t-1} | x_t, x_0)
+    then puts back the noise that belongs at x_{t-1}. Different latents z give different
+    guesses, so one step can have many modes.
+
+    Args:
+        config: the networks, for example :class:`ddgan_lite.networks.MLPConfig`.
+        step_weights: relative frequency of t = 1..T in training; uniform, as in the paper,
+            when left out.
+
+    Attributes:
+        generator, discriminator: the two networks being trained. A model loaded from an
+            inference file has ``discriminator`` None.
+        averaged: the moving average of the generator (:class:`ddgan_lite.ema.EMA`), or None
+            before training and after loading.
+
+    Raises:
+        ValueError: if step_weights is not one non-negative number per step.
+    """
+
+    def __init__(self, config: MLPConfig, *, step_weights: Sequence[float] | None = None):
+        super().__init__()
+        self.config = config
+        self.diffusion = Diffusion(config.num_steps)
+        self.generator = config.build_generator()
+        self.discriminator: nn.Module | None = config.build_discriminator()
+        self.averaged: EMA | None = None
+        weights = torch.tensor(
+            [1.0] * config.num_steps if step_weights is None else step_weights, dtype=torch.float32
+        )
+        if len(weights) != config.num_steps or (weights < 0).any() or weights.sum() <= 0:
+            raise ValueError(
+                f"step_weights must hold one non-negative number for each of the "
+                f"{config.num_steps} steps, got {step_weights}."
+            )
+        self.step_weights = weights
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generator's weights are."""
+        return next(self.generator.parameters()).device
+
+    # -- what training asks of an adversarial model ------------------------------------------
+
+    def real_pair(
+        self, x_0: Tensor, rng: torch.Generator | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """A true x_{t-1} and its condition (x_t, t), with t drawn by ``step_weights``."""
+        weights = self.step_weights.to(x_0.device)
+        t = torch.multinomial(weights, len(x_0), replacement=True, generator=rng) + 1
+        x_prev, x_t = self.diffusion.q_sample_pair(x_0, t, rng)
+        return x_prev, (x_t, t)
+
+    def fake_like(
+        self, real: Tensor, condition: tuple[Tensor, Tensor], rng: torch.Generator | None = None
+    ) -> Tensor:
+        """A generated x_{t-1} for the same x_t: what the discriminator must tell apart."""
+        x_t, t = condition
+        return self.diffusion.posterior_sample(self.predict(x_t, t, rng=rng), x_t, t, rng)
+
+    # -- sampling ----------------------------------------------------------------------------
+
+    def draw_latent(self, n: int, rng: torch.Generator | None = None) -> Tensor:
+        """z ~ N(0, I), shape (n, latent_dim)."""
+        return torch.randn(n, self.config.latent_dim, generator=rng, device=self.device)
+
+    def predict(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        z: Tensor | None = None,
+        *,
+        weights: str = "raw",
+        rng: torch.Generator | None = None,
+    ) -> Tensor:
+        """The generator's guess of x_0: x_t (n, *shape), t (n,), z (n, latent_dim) or drawn."""
+        if tuple(x_t.shape[1:]) != self.config.shape:
+            raise ValueError(
+                f"this model works on samples of shape {self.config.shape}, "
+                f"got {tuple(x_t.shape[1:])}."
+            )
+        z = self.draw_latent(len(x_t), rng) if z is None else z
+        return self._network(weights)(x_t, t, z)
+
+    def _network(self, weights: str) -> nn.Module:
+        if weights not in ("averaged", "raw"):
+            raise ValueError(f'weights must be "averaged" or "raw", got {weights!r}.')
+        if weights == "averaged" and self.averaged is not None:
+            return self.averaged.module
+        return self.generator
+
+    @torch.no_grad()
+    def sample_steps(
+        self,
+        n: int,
+        *,
+        x_T: Tensor | None = None,
+        weights: str = "averaged",
+        rng: torch.Generator | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield x_T, x_{T-1}, .., x_0, each (n, *shape): T network evaluations.
+
+        Args:
+            n: number of samples, at least 1.
+            x_T: where to start; drawn from N(0, I) when left out.
+            weights: ``"averaged"`` for the moving average (the plain weights of a model that
+                has none), ``"raw"`` for the weights being trained.
+            rng: random generator, on the model's device.
+        """
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}.")
+        shape = (n, *self.config.shape)
+        x = torch.randn(shape, generator=rng, device=self.device) if x_T is None else x_T
+        if tuple(x.shape) != shape:
+            raise ValueError(f"x_T must have shape {shape}, got {tuple(x.shape)}.")
+        yield x
+        for t in range(self.diffusion.num_steps, 0, -1):
+            steps = torch.full((n,), t, device=x.device)
+            x_0 = self.predict(x, steps, weights=weights, rng=rng)
+            x = self.diffusion.posterior_sample(x_0, x, t, rng)
+            yield x
+
+    def sample(
+        self, n: int, *, weights: str = "averaged", rng: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw n samples (n, *shape) by T denoising steps; arguments as in sample_steps."""
+        *_, x_0 = self.sample_steps(n, weights=weights, rng=rng)
+        return x_0
+
+    # -- files -------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike, **provenance: str | int | float) -> Path:
+        """Write what sampling needs, the averaged generator and its configuration, to ``path``.
+
+        ``provenance`` (data, seed, hardware, ...) goes into the file's header with it.
+        """
+        kind = next(name for name, cls in CONFIGS.items() if isinstance(self.config, cls))
+        header = {
+            "kind": kind,
+            "config": dataclasses.asdict(self.config),
+            "provenance": provenance,
+        }
+        return checkpoints.write(path, self._network("averaged").state_dict(), header)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "DDGAN":
+        """A model ready to sample, from a file written by :meth:`save`.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            CheckpointError: if it is not such a file, or not a whole one.
+        """
+        tensors, header = checkpoints.read(path)
+        try:
+            model = cls(CONFIGS[header["kind"]](**header["config"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise checkpoints.CheckpointError(
+                f"{path} describes a model that this version of ddgan_lite cannot build: {error}."
+            ) from error
+        checkpoints.check_names(path, tensors, model.generator.state_dict())
+        model.generator.load_state_dict(tensors)
+        model.discriminator = None  # an inference file has none
+        return model.requires_grad_(False).eval()

@@ -1,0 +1,8 @@
+"""The networks: a configuration builds its generator and its discriminator."""
+
+from ddgan_lite.networks.toy import MLPConfig
+
+# Checkpoints name the kind of their network; this is where the name is looked up.
+CONFIGS = {"mlp": MLPConfig}
+
+__all__ = ["CONFIGS", "MLPConfig"]
