@@ -1,0 +1,78 @@
+"""A plain GAN: one step from noise to data, trained by the same loop as DDGAN."""
+
+import torch
+from torch import Tensor, nn
+
+from ddgan_lite.ema import EMA
+from ddgan_lite.networks.toy import MLPConfig, mlp
+
+
+class _Latent(nn.Module):
+    """G(z): the generator's network, without x_t and t."""
+
+    def __init__(self, config: MLPConfig):
+        super().__init__()
+        self.shape = config.shape
+        size = torch.Size(config.shape).numel()
+        self.net = mlp(config.latent_dim, size, config.width, config.depth, config.slope)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.net(z).reshape(-1, *self.shape)
+
+
+class _Logit(nn.Module):
+    """D(x): the discriminator's network, without x_t and t."""
+
+    def __init__(self, config: MLPConfig):
+        super().__init__()
+        size = torch.Size(config.shape).numel()
+        self.net = mlp(size, 1, config.width, config.depth, config.slope)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x.flatten(1)).squeeze(1)
+
+
+class GAN(nn.Module):
+    """A generative adversarial network (Goodfellow et al. 2014) of two MLPs.
+
+    It has what :func:`ddgan_lite.training.train` asks for, with an empty condition: the
+    discriminator judges x_0 alone. Whether it is a GAN "with R1" is the loop's setting ``r1``.
+
+    Args:
+        config: sizes of the networks; ``num_steps`` is not used.
+
+    Raises:
+        ValueError: if ``latent_dim`` is 0, which leaves nothing to map.
+    """
+
+    def __init__(self, config: MLPConfig):
+        super().__init__()
+        if config.latent_dim < 1:
+            raise ValueError("a GAN needs a latent: set latent_dim to at least 1.")
+        self.config = config
+        self.generator: nn.Module = _Latent(config)
+        self.discriminator: nn.Module | None = _Logit(config)
+        self.averaged: EMA | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def real_pair(self, x_0: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, tuple]:
+        """The sample itself, under no condition."""
+        return x_0, ()
+
+    def fake_like(
+        self, real: Tensor, condition: tuple = (), rng: torch.Generator | None = None
+    ) -> Tensor:
+        """As many generated samples as there are real ones."""
+        z = torch.randn(len(real), self.config.latent_dim, generator=rng, device=self.device)
+        return self.generator(z)
+
+    @torch.no_grad()
+    def sample(self, n: int, *, rng: torch.Generator | None = None) -> Tensor:
+        """n samples (n, *shape), one network evaluation; averaged weights once trained."""
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}.")
+        z = torch.randn(n, self.config.latent_dim, generator=rng, device=self.device)
+        return (self.averaged.module if self.averaged else self.generator)(z)
