@@ -1,6 +1,6 @@
 """Train the 25-Gaussians DDGAN from fresh seeds: one JSON object per seed, CPU seconds included.
 
-    python benchmarks/gaussians.py --seeds 5
+python benchmarks/gaussians.py --seeds 5
 """
 
 import argparse

@@ -72,7 +72,9 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
         ) from error
 
 
-def check_names(path: str | os.PathLike, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+def check_names(
+    path: str | os.PathLike, found: dict[str, Tensor], wanted: dict[str, Tensor]
+) -> None:
     """Refuse tensors whose names or shapes differ from what a network wants.
 
     Raises:
@@ -82,6 +84,8 @@ def check_names(path: str | os.PathLike, found: dict[str, Tensor], wanted: dict[
         have = tuple(found[name].shape) if name in found else "nothing"
         want = tuple(wanted[name].shape) if name in wanted else "nothing"
         if have != want:
-            raise CheckpointError(f"{path} does not fit its own header: {name} is {have}, not {want}.")
+            raise CheckpointError(
+                f"{path} does not fit its own header: {name} is {have}, not {want}."
+            )
         if not torch.isfinite(found[name]).all():
             raise CheckpointError(f"{path} holds values that are not finite in {name}.")

@@ -66,7 +66,9 @@ class Digits:
         images = torch.tensor(bunch.images, dtype=torch.float32) / 8 - 1
         labels = torch.tensor(bunch.target)
         # One fixed, stratified split, so that every model and every score share it.
-        parts = train_test_split(torch.arange(len(labels)), test_size=1 / 3, stratify=labels, random_state=0)
+        parts = train_test_split(
+            torch.arange(len(labels)), test_size=1 / 3, stratify=labels, random_state=0
+        )
         chosen = {"train": parts[0], "test": parts[1], "all": torch.arange(len(labels))}
         if split not in chosen:
             raise ValueError(f"unknown split {split!r}: known are {', '.join(chosen)}.")

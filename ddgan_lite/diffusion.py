@@ -157,6 +157,7 @@ class Diffusion:
                 f"x_0 and x_t must have one shape, got {tuple(x_0.shape)} and {tuple(x_t.shape)}."
             )
         mean = (
-            self._at("posterior_coef_x0", t, x_t) * x_0 + self._at("posterior_coef_xt", t, x_t) * x_t
+            self._at("posterior_coef_x0", t, x_t) * x_0
+            + self._at("posterior_coef_xt", t, x_t) * x_t
         )
         return mean, self._at("posterior_std", t, x_t)

@@ -74,7 +74,9 @@ def sliced_wasserstein(a: Tensor, b: Tensor, projections: int = 256, seed: int =
     The root mean square of the 1-D distances along random directions (Bonneel et al. 2015).
     """
     if a.shape != b.shape:
-        raise ValueError(f"both sets must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}.")
+        raise ValueError(
+            f"both sets must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}."
+        )
     a, b = a.flatten(1).double(), b.flatten(1).double()
     rng = torch.Generator().manual_seed(seed)
     directions = torch.randn(a.shape[1], projections, generator=rng, dtype=torch.float64)

@@ -39,6 +39,6 @@ def r1_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
         ValueError: if ``real`` does not require gradients.
     """
     if not real.requires_grad:
-        raise ValueError("R1 needs real samples that require gradients: call real.requires_grad_().")
+        raise ValueError("R1 needs real samples that require gradients: real.requires_grad_().")
     (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
     return gradient.flatten(1).square().sum(1).mean()

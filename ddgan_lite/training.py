@@ -83,7 +83,9 @@ class TrainSettings:
             raise ValueError(f"r1 must not be negative, got {self.r1}.")
 
 
-def train(model: AdversarialModel, data: Data, settings: TrainSettings) -> Iterator[dict[str, float]]:
+def train(
+    model: AdversarialModel, data: Data, settings: TrainSettings
+) -> Iterator[dict[str, float]]:
     """Train ``model`` on ``data``; yields the losses of every step as a dictionary of numbers.
 
     A generator: nothing happens until it is iterated, and the caller may print, plot, sample

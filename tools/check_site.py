@@ -1,6 +1,6 @@
 """Check a built site: no broken internal link, and nothing loaded from another host.
 
-    python tools/check_site.py [_build/html]
+python tools/check_site.py [_build/html]
 """
 
 import sys
@@ -38,6 +38,7 @@ def problems(site: Path) -> list[str]:
     pages = {path.resolve(): Page(path) for path in sorted(site.rglob("*.html"))}
     if not pages:
         return [f"There is no page under {site}."]
+    anchors = {path: page.ids for path, page in pages.items()}
     found = []
     for path, page in pages.items():
         name = path.relative_to(site.resolve())
@@ -53,9 +54,8 @@ def problems(site: Path) -> list[str]:
                 place = place / "index.html"
             if not place.exists():
                 found.append(f"{name} points to {target}, which does not exist.")
-            elif parts.fragment and place in pages:
-                if unquote(parts.fragment) not in pages[place].ids:
-                    found.append(f"{name} points to {target}, but there is no such anchor.")
+            elif parts.fragment and unquote(parts.fragment) not in anchors.get(place, ()):
+                found.append(f"{name} points to {target}, but there is no such anchor.")
     return found
 
 

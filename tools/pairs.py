@@ -1,6 +1,6 @@
 """Check that every notebook and its Markdown twin say the same.
 
-    python tools/pairs.py
+python tools/pairs.py
 """
 
 import sys
@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def problems(folder: Path = ROOT / "notebooks") -> list[str]:
     """One sentence for every pair that is incomplete or out of step."""
-    stems = sorted({p.with_suffix("") for kind in ("ipynb", "md") for p in folder.glob(f"[0-9]*.{kind}")})
+    files = [*folder.glob("[0-9]*.md"), *folder.glob("[0-9]*.ipynb")]
+    stems = sorted({file.with_suffix("") for file in files})
     found = []
     for stem in stems:
         text, notebook = stem.with_suffix(".md"), stem.with_suffix(".ipynb")
@@ -24,7 +25,7 @@ def problems(folder: Path = ROOT / "notebooks") -> list[str]:
         try:
             compare_notebooks(jupytext.read(text), jupytext.read(notebook), fmt="md:myst")
         except NotebookDifference as difference:
-            found.append(f"{stem.name}: the .md and the .ipynb differ: run `make pair`. {difference}")
+            found.append(f"{stem.name}: .md and .ipynb differ, run `make pair`. {difference}")
     return found
 
 

@@ -1,5 +1,6 @@
 """DDPM and DDIM: the diffusion model whose every step is a Gaussian."""
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -37,7 +38,9 @@ class DDPM(nn.Module):
         width, depth: of the network.
     """
 
-    def __init__(self, shape: tuple[int, ...], num_steps: int = 1000, width: int = 128, depth: int = 4):
+    def __init__(
+        self, shape: tuple[int, ...], num_steps: int = 1000, width: int = 128, depth: int = 4
+    ):
         super().__init__()
         self.shape = tuple(shape)
         self.diffusion = Diffusion(num_steps)
@@ -89,7 +92,7 @@ class DDPM(nn.Module):
             raise ValueError(f"steps must lie in 1..{self.diffusion.num_steps}, got {steps}.")
         x = self._start(n, rng)
         times = torch.linspace(self.diffusion.num_steps, 0, steps + 1).round().long().tolist()
-        for t, t_next in zip(times, times[1:], strict=False):
+        for t, t_next in itertools.pairwise(times):
             noise, x_0 = self.predict(x, t)
             signal_share, noise_share = self._shares(t_next, x)
             x = signal_share * x_0 + noise_share * noise

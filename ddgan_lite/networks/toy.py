@@ -1,5 +1,6 @@
 """Small fully connected networks: enough for points in the plane and for 8 x 8 digits."""
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ def mlp(in_features: int, out_features: int, width: int, depth: int, slope: floa
     """``depth`` linear layers with LeakyReLU between them."""
     sizes = [in_features, *[width] * (depth - 1), out_features]
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(slope)]
     return nn.Sequential(*layers[:-1])
 
