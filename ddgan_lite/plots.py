@@ -1,0 +1,201 @@
+"""Every figure of the book. Functions draw on the axes they are given, or make a row of panels.
+
+Figures are opaque, near-white cards with dark ink, so that they read the same on a light page,
+a dark page and in a hosted notebook. Colours are Okabe and Ito's, which colour-blind readers
+can tell apart; data are blue and models vermillion throughout.
+"""
+
+import base64
+import tempfile
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from IPython.display import HTML
+from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from ddgan_lite.mixtures import GaussianMixture
+
+DATA, MODEL, THIRD, FOURTH, QUIET = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B7280"
+INK, PAPER = "#22262B", "#FBFAF7"
+
+
+def use_style() -> None:
+    """Set matplotlib's defaults for the book. Call it once, at the top of a notebook."""
+    plt.rcParams.update(
+        {
+            "figure.facecolor": PAPER,
+            "savefig.facecolor": PAPER,
+            "axes.facecolor": PAPER,
+            "figure.dpi": 100,
+            "figure.constrained_layout.use": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": QUIET,
+            "axes.labelcolor": INK,
+            "axes.titlesize": 11,
+            "axes.titlecolor": INK,
+            "text.color": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "font.size": 10,
+            "lines.linewidth": 2,
+            "legend.frameon": False,
+            "axes.prop_cycle": plt.cycler(color=[DATA, MODEL, THIRD, FOURTH, "#E69F00"]),
+        }
+    )
+
+
+def points(ax: Axes, samples: Tensor, mixture: GaussianMixture | None = None, **scatter) -> None:
+    """Samples (n, 2) as dots, over the 3-standard-deviation circles of a mixture's modes."""
+    style = {"s": 2, "color": MODEL, "alpha": 0.5, "linewidths": 0, "rasterized": True}
+    if mixture is not None:
+        width = 6 * mixture.std.numpy()
+        circles = EllipseCollection(
+            width, width, [0] * len(width), units="x", offsets=mixture.means.numpy(),
+            transOffset=ax.transData, facecolors="none", edgecolors=QUIET, linewidths=0.6,
+        )  # fmt: skip
+        ax.add_collection(circles)
+        reach = float(mixture.means.abs().max()) + 8 * float(mixture.std.max()) + 0.2
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    x, y = samples.detach().cpu().numpy().T
+    ax.scatter(x, y, **(style | scatter))
+    ax.set(aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
+
+
+def panels(
+    samples: dict[str, Tensor], mixture: GaussianMixture, *, shown: int = 4000, width: float = 2.6
+) -> Figure:
+    """A row of sample sets (n, 2), one panel each, titled by their names."""
+    figure, axes = plt.subplots(
+        1, len(samples), figsize=(width * len(samples), width + 0.45), sharex=True, sharey=True,
+        squeeze=False,
+    )  # fmt: skip
+    for ax, (title, sample) in zip(axes[0], samples.items(), strict=True):
+        colour = DATA if title.startswith("data") else MODEL
+        points(ax, sample[:shown], mixture, color=colour)
+        ax.set_title(title)
+        ax.label_outer()
+    return figure
+
+
+def density(ax: Axes, mixture: GaussianMixture, *, low: float = -3, high: float = 3, **line):
+    """The density of a 1-D mixture, filled."""
+    x = torch.linspace(low, high, 1201, dtype=torch.float64)
+    y = mixture.log_prob(x.unsqueeze(1)).exp()
+    style = {"color": DATA} | line
+    ax.fill_between(x, y, alpha=0.25, color=style["color"], linewidth=0)
+    ax.plot(x, y, **style)
+    ax.set(ylim=(0, None), yticks=[])
+
+
+def denoising(ax: Axes, mixture: GaussianMixture, *, low: float = -3, high: float = 3) -> None:
+    """A 1-D denoising distribution and, dashed, its best Gaussian."""
+    density(ax, mixture, low=low, high=high, label="exact")
+    gaussian = GaussianMixture(mixture.mean().unsqueeze(0), mixture.covariance().sqrt().reshape(1))
+    x = torch.linspace(low, high, 1201, dtype=torch.float64)
+    y = gaussian.log_prob(x.unsqueeze(1)).exp()
+    ax.plot(x, y, color=MODEL, linestyle="--", label="best Gaussian")
+
+
+def losses(ax: Axes, log: Sequence[dict[str, float]], names: Sequence[str], *, smooth: int) -> None:
+    """Training losses by name, averaged over windows of ``smooth`` steps."""
+    for name in names:
+        values = torch.tensor([row[name] for row in log if name in row])
+        usable = len(values) // smooth * smooth
+        means = values[:usable].reshape(-1, smooth).mean(1)
+        steps = (torch.arange(len(means)) + 0.5) * smooth * len(log) / len(values)
+        ax.plot(steps, means, label=name)
+    ax.set(xlabel="training step", ylabel="loss")
+    ax.legend()
+
+
+def trajectory(steps: Sequence[Tensor], mixture: GaussianMixture, *, shown: int = 3000) -> Figure:
+    """x_T, .., x_0 side by side, coloured by the place where each sample ends."""
+    num_steps = len(steps) - 1
+    figure, axes = plt.subplots(
+        1, len(steps), figsize=(2.3 * len(steps), 2.8), sharex=True, sharey=True
+    )
+    for ax, t, x in zip(axes, range(num_steps, -1, -1), steps, strict=True):
+        points(ax, x[:shown], mixture, color=_colours(steps[-1][:shown]), alpha=0.6)
+        ax.set_title(f"$x_{t}$")
+        ax.set(xlim=(-3.4, 3.4), ylim=(-3.4, 3.4))
+        ax.label_outer()
+    return figure
+
+
+def animation(
+    steps: Sequence[Tensor], mixture: GaussianMixture, *, alt: str, shown: int = 1200
+) -> HTML:
+    """The steps x_T, .., x_0 as a moving picture that plays three times and stops.
+
+    ``alt`` says what it shows, for readers who cannot see it.
+    """
+    figure, ax = plt.subplots(figsize=(3.6, 3.8), dpi=80)
+    points(ax, steps[0][:shown], mixture, color=_colours(steps[-1][:shown]), s=4, alpha=0.7)
+    ax.set(xlim=(-3.4, 3.4), ylim=(-3.4, 3.4))
+    dots = ax.collections[-1]
+    # Four frames of movement between two states, then a rest on the new one.
+    frames = [(k, min(part / 4, 1.0)) for k in range(len(steps) - 1) for part in range(1, 9)]
+    frames = [(0, 0.0)] * 4 + frames + [(len(steps) - 2, 1.0)] * 6
+
+    def draw(frame: tuple[int, float]) -> list:
+        k, part = frame
+        dots.set_offsets(torch.lerp(steps[k][:shown], steps[k + 1][:shown], part).cpu().numpy())
+        t = len(steps) - 1 - k
+        ax.set_title(f"$x_{t}$" if part == 0 else f"$x_{t} \\to x_{t - 1}$")
+        return [dots]
+
+    with tempfile.TemporaryDirectory() as folder:  # matplotlib writes animations to files only
+        file = Path(folder) / "steps.gif"
+        FuncAnimation(figure, draw, frames).save(file, _ThreeTimes(fps=10))
+        data = base64.b64encode(file.read_bytes()).decode()
+    plt.close(figure)
+    return HTML(f'<img alt="{escape(alt)}" src="data:image/gif;base64,{data}">')
+
+
+class _ThreeTimes(PillowWriter):
+    """matplotlib's own writer makes pictures that never stop moving."""
+
+    def finish(self):
+        first, *rest = self._frames
+        first.save(
+            self.outfile, save_all=True, append_images=rest, duration=int(1000 / self.fps), loop=2
+        )
+
+
+def images(ax: Axes, batch: Tensor, *, columns: int = 8) -> None:
+    """A grid of images (n, 3, h, w) in [-1, 1]."""
+    grid = make_grid((batch.clamp(-1, 1) + 1) / 2, nrow=columns, padding=1, pad_value=1)
+    ax.imshow(grid.permute(1, 2, 0).cpu(), interpolation="nearest")
+    ax.axis("off")
+
+
+def table(rows: dict[str, dict[str, float]], digits: int = 3) -> str:
+    """Scores by model and name, as aligned text to print."""
+    names = list(next(iter(rows.values())))
+    widths = {name: max(len(name), 7) + 2 for name in names}
+    label = max(len(row) for row in rows)
+    lines = [" " * label + "".join(f"{name:>{widths[name]}}" for name in names)]
+    for row, scores in rows.items():
+        line = f"{row:<{label}}"
+        for name in names:
+            places = 0 if isinstance(scores[name], int) else digits
+            line += f"{scores[name]:>{widths[name]}.{places}f}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _colours(x_0: Tensor) -> list[tuple[float, float, float]]:
+    """A colour for each final position (n, 2): hue by column, lightness by row."""
+    place = ((x_0.cpu() + 2.4) / 4.8).clamp(0, 1)
+    return [plt.cm.viridis(0.05 + 0.85 * (0.75 * float(x) + 0.25 * float(y)))[:3] for x, y in place]
