@@ -6,6 +6,7 @@ to x_t.
 """
 
 import math
+import numbers
 
 import torch
 from torch import Tensor
@@ -79,11 +80,13 @@ class Diffusion:
     def check_t(self, t: int | Tensor, lowest: int = 1) -> None:
         """Refuse a t outside ``lowest``..T. Tensors on an accelerator are not read back."""
         if isinstance(t, Tensor):
-            if t.is_floating_point() or t.dtype == torch.bool:
-                raise ValueError(f"t must hold whole numbers, got a tensor of {t.dtype}.")
+            if t.dtype not in (torch.int64, torch.int32):  # torch takes bytes for a mask
+                raise ValueError(f"t must hold whole numbers (int64), got a tensor of {t.dtype}.")
             if t.device.type != "cpu" or t.numel() == 0:
                 return
             low, high = (int(end) for end in t.aminmax())
+        elif not isinstance(t, numbers.Integral):
+            raise ValueError(f"t must be a whole number or a tensor of them, got {t!r}.")
         else:
             low = high = t
         if low < lowest or high > self.num_steps:

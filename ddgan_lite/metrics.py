@@ -26,7 +26,7 @@ def mixture_scores(samples: Tensor, mixture: GaussianMixture, seed: int = 0) -> 
         ValueError: if the samples are not finite or have the wrong dimension.
     """
     check_samples(samples, (mixture.dim,))
-    samples = samples.to(torch.float64)
+    samples = samples.to("cpu", torch.float64)
     squared = ((samples.unsqueeze(1) - mixture.means) / mixture.std.unsqueeze(-1)).square().sum(-1)
     nearest_squared, nearest = squared.min(1)
     good = nearest_squared < 9
@@ -77,7 +77,7 @@ def sliced_wasserstein(a: Tensor, b: Tensor, projections: int = 256, seed: int =
         raise ValueError(
             f"both sets must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}."
         )
-    a, b = a.flatten(1).double(), b.flatten(1).double()
+    a, b = (x.reshape(len(x), -1).to("cpu", torch.float64) for x in (a, b))
     rng = torch.Generator().manual_seed(seed)
     directions = torch.randn(a.shape[1], projections, generator=rng, dtype=torch.float64)
     directions = directions / directions.norm(dim=0)
@@ -94,7 +94,8 @@ def mode_scores(modes: Tensor, num_modes: int) -> dict[str, float]:
     Returns:
         ``modes``: how many occur at least once; ``kl``: KL(shares || uniform) in nats.
     """
-    if modes.numel() == 0 or modes.min() < 0 or modes.max() >= num_modes:
+    whole = not (modes.is_floating_point() or modes.dtype == torch.bool)
+    if not whole or modes.numel() == 0 or modes.min() < 0 or modes.max() >= num_modes:
         raise ValueError(f"modes must be numbers in 0..{num_modes - 1}, at least one of them.")
     counts = torch.bincount(modes, minlength=num_modes)
     return {"modes": int((counts > 0).sum()), "kl": kl_to_uniform(counts)}
@@ -108,8 +109,8 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     """
     for features in (a, b):
         check_samples(features, tuple(a.shape[1:]))
-    a, b = a.flatten(1).double(), b.flatten(1).double()
-    cov_a, cov_b = torch.cov(a.T), torch.cov(b.T)
+    a, b = a.reshape(len(a), -1).double(), b.reshape(len(b), -1).double()
+    cov_a, cov_b = (torch.cov(x.T).reshape(x.shape[1], x.shape[1]) for x in (a, b))
     # tr (C_a C_b)^{1/2} is the sum of the singular values of C_a^{1/2} C_b^{1/2}.
     overlap = torch.linalg.svdvals(_square_root(cov_a) @ _square_root(cov_b)).sum()
     distance = (a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * overlap

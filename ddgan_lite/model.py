@@ -46,7 +46,8 @@ class DDGAN(nn.Module):
         weights = torch.tensor(
             [1.0] * config.num_steps if step_weights is None else step_weights, dtype=torch.float32
         )
-        if len(weights) != config.num_steps or (weights < 0).any() or weights.sum() <= 0:
+        valid = torch.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0
+        if len(weights) != config.num_steps or not valid:
             raise ValueError(
                 f"step_weights must hold one non-negative number for each of the "
                 f"{config.num_steps} steps, got {step_weights}."

@@ -16,7 +16,7 @@ class Data(Protocol):
     """Where training samples come from."""
 
     def sample(self, n: int, rng: torch.Generator | None = None) -> Tensor:
-        """n clean samples (n, ...), drawn at random."""
+        """n clean samples (n, ...), drawn at random; ``rng`` is on the CPU."""
 
 
 class AdversarialModel(Protocol):
@@ -108,6 +108,8 @@ def train(
         raise ValueError("this model has no discriminator: it was loaded for sampling only.")
     generator, discriminator = model.generator, model.discriminator
     rng = torch.Generator(model.device).manual_seed(settings.seed)
+    # Data are drawn on the CPU, wherever the model is; there both are one stream.
+    data_rng = rng if rng.device.type == "cpu" else torch.Generator().manual_seed(settings.seed)
     optimisers = [
         torch.optim.Adam(network.parameters(), lr=lr, betas=settings.betas, fused=True)
         for network, lr in (
@@ -124,7 +126,7 @@ def train(
     model.averaged = EMA(generator, settings.ema_decay)
 
     for step in range(settings.steps):
-        x_0 = data.sample(settings.batch_size, rng).to(model.device, torch.float32)
+        x_0 = data.sample(settings.batch_size, data_rng).to(model.device, torch.float32)
         if step == 0 and not torch.isfinite(x_0).all():
             raise ValueError("the training data hold values that are not finite.")
         real, condition = model.real_pair(x_0, rng)
@@ -133,7 +135,8 @@ def train(
         with torch.set_grad_enabled(not settings.fresh_fake):
             fake = model.fake_like(real, condition, rng)
         penalise = settings.r1 > 0 and step % settings.r1_interval == 0
-        real_logits = discriminator(real.requires_grad_(penalise), *condition)
+        real = real.detach().requires_grad_(penalise)  # a GAN's are the data's own tensors
+        real_logits = discriminator(real, *condition)
         losses = discriminator_loss(real_logits, discriminator(fake.detach(), *condition))
         total = losses["d_real"] + losses["d_fake"]
         if penalise:

@@ -62,7 +62,7 @@ class DDPM(nn.Module):
 
     def _shares(self, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
         """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), shaped to broadcast over samples."""
-        alpha_bar = self.diffusion.alpha_bar[t].reshape(-1, *[1] * (like.ndim - 1))
+        alpha_bar = self.diffusion.alpha_bar.to(like.device)[t].reshape(-1, *[1] * (like.ndim - 1))
         return alpha_bar.sqrt().to(like), (1 - alpha_bar).sqrt().to(like)
 
     def predict(self, x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
@@ -121,11 +121,14 @@ def train_ddpm(
     if steps < 1 or batch_size < 1:
         raise ValueError(f"steps and batch_size must be at least 1, got {steps} and {batch_size}.")
     rng = torch.Generator(model.device).manual_seed(seed)
+    # Data are drawn on the CPU, wherever the model is; there both are one stream.
+    data_rng = rng if rng.device.type == "cpu" else torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(model.network.parameters(), lr=lr, fused=True)
     schedule = CosineAnnealingLR(optimiser, steps)
     model.averaged = EMA(model.network, ema_decay)
     for _ in range(steps):
-        loss = model.loss(data.sample(batch_size, rng).to(model.device, torch.float32), rng)
+        x_0 = data.sample(batch_size, data_rng).to(model.device, torch.float32)
+        loss = model.loss(x_0, rng)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -1,0 +1,66 @@
+# The two commands are `make book` and `make test`; plain `make` lists the rest.
+
+PYTHON ?= python3
+PORT ?= 8000
+PY := .venv/bin/python
+READY := .venv/ready
+
+.DEFAULT_GOAL := targets
+.NOTPARALLEL:
+.PHONY: targets install book test notebooks pair lint serve bench address clean
+
+targets:
+	@echo "Targets of this Makefile:"
+	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | \
+		while read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+# The environment is made once. $(READY) keeps what it was made from, so that a file that only
+# looks newer (a fresh checkout, say) costs nothing and needs no network.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo 'This project needs Python 3.11 or newer, and "$(PYTHON)" is not.' \
+			'Name another one: make $(or $(MAKECMDGOALS),book) PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@if ! cat $^ | cmp -s - $@; then \
+		echo 'Installing the packages into .venv: about 6 GB, once, a few minutes.'; \
+		{ test -x .venv/bin/pip || $(PYTHON) -m venv .venv; } && \
+		$(PY) -m pip --disable-pip-version-check install -c constraints.txt -e '.[book,test]' && \
+		cat $^ > $@; \
+	else touch $@; fi
+
+install: $(READY)  ## make .venv with everything in it (the other targets do this by themselves)
+
+book: $(READY)  ## execute the notebooks that changed, build the site and check it
+	$(PY) tools/build_book.py
+
+test: $(READY)  ## test the library, then the stored outputs of every notebook
+	$(PY) -m pytest
+	$(PY) -m pytest --nbval notebooks/
+
+notebooks: pair  ## run every notebook and store its new outputs in notebooks/*.ipynb
+	$(PY) -m nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.kernel_name=python3 --ExecutePreprocessor.timeout=900 \
+		--ExecutePreprocessor.record_timing=False \
+		--ExecutePreprocessor.store_widget_state=False notebooks/[0-9]*.ipynb
+
+pair: $(READY)  ## carry edits between each notebook's .md and its .ipynb
+	$(PY) -m jupytext --sync notebooks/[0-9]*.md
+
+lint: $(READY)  ## style, spelling, notebook pairs, the public address
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m codespell_lib
+	$(PY) tools/pairs.py
+	$(PY) tools/set_address.py --check
+
+serve:  ## show the built book on http://127.0.0.1:8000 (PORT=... for another port)
+	$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+bench: $(READY)  ## train the 25-Gaussians model from five seeds: one JSON object each
+	$(PY) benchmarks/gaussians.py --seeds 5
+
+address:  ## write the public address of pyproject.toml wherever it is spelled out
+	$(PYTHON) tools/set_address.py
+
+clean:  ## remove what was built; .venv stays
+	rm -rf _build .pytest_cache .ruff_cache notebooks/.ipynb_checkpoints
+	find ddgan_lite tools tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,199 @@
+"""DDGAN: its sampling loop, its use of latents and weights, and its files."""
+
+import pytest
+import torch
+
+from ddgan_lite import checkpoints
+from ddgan_lite.ema import EMA
+from ddgan_lite.model import DDGAN
+from ddgan_lite.networks import MLPConfig
+from ddgan_lite.training import TrainSettings, train
+
+SMALL = MLPConfig(num_steps=3, latent_dim=4, width=16, depth=2)
+
+
+def seeded(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+def model_with_average(config=SMALL):
+    """A model whose averaged weights differ from its raw ones."""
+    model = DDGAN(config)
+    other = config.build_generator()
+    model.averaged = EMA(other, 0.5)
+    model.averaged.update(other)
+    return model
+
+
+# -- sampling --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_steps", [1, 3])
+def test_sample_steps_yields_the_whole_trajectory(num_steps):
+    model = DDGAN(MLPConfig(shape=(3, 2, 2), num_steps=num_steps, width=8, depth=2))
+    steps = list(model.sample_steps(5, rng=seeded()))
+    assert len(steps) == num_steps + 1
+    assert all(x.shape == (5, 3, 2, 2) for x in steps)
+    assert torch.equal(steps[-1], model.sample(5, rng=seeded()))
+    assert not any(x.requires_grad for x in steps)
+
+
+def test_sampling_is_guess_then_posterior_from_x_T_down():
+    model, rng = DDGAN(SMALL), seeded()
+    x = torch.randn(5, 2, generator=rng)
+    with torch.no_grad():
+        for t in (3, 2, 1):
+            z = torch.randn(5, 4, generator=rng)
+            x_0 = model.generator(x, torch.full((5,), t), z)
+            x = model.diffusion.posterior_sample(x_0, x, t, rng)
+    torch.testing.assert_close(model.sample(5, rng=seeded()), x)
+
+
+def test_one_step_is_the_generator_itself():
+    model = DDGAN(MLPConfig(num_steps=1, width=16, depth=2))
+    x_T, x_0 = model.sample_steps(5, rng=seeded())
+    rng = seeded()
+    torch.randn(5, 2, generator=rng)
+    z = torch.randn(5, 8, generator=rng)
+    assert torch.equal(x_0, model.generator(x_T, torch.ones(5, dtype=torch.long), z))
+
+
+def test_samples_repeat_with_their_generator_and_only_with_it():
+    model = DDGAN(SMALL)
+    assert torch.equal(model.sample(5, rng=seeded()), model.sample(5, rng=seeded()))
+    assert not torch.equal(model.sample(5, rng=seeded()), model.sample(5, rng=seeded(2)))
+    assert not torch.equal(model.sample(5), model.sample(5))
+
+
+def test_a_start_can_be_given():
+    model, x_T = DDGAN(SMALL), torch.randn(4, 2)
+    first, *rest = model.sample_steps(4, x_T=x_T, rng=seeded())
+    assert torch.equal(first, x_T)
+    *_, other = model.sample_steps(4, x_T=-x_T, rng=seeded())
+    assert not torch.equal(rest[-1], other)
+
+
+def test_latents_make_one_step_many_valued():
+    x_t, t = torch.zeros(50, 2), torch.full((50,), 3)
+    with_latent, without = DDGAN(SMALL), DDGAN(MLPConfig(num_steps=3, latent_dim=0))
+    assert with_latent.predict(x_t, t).std(0).min() > 1e-3
+    assert without.draw_latent(7).shape == (7, 0)
+    assert without.predict(x_t, t).std(0).max() < 1e-6
+    assert without.sample(6, rng=seeded()).shape == (6, 2)
+
+
+def test_latents_are_standard_normal(rng):
+    z = DDGAN(SMALL).draw_latent(20_000, rng)
+    assert z.shape == (20_000, 4)
+    assert z.mean(0).abs().max() < 4 / 20_000**0.5
+    assert (z.std(0) - 1).abs().max() < 0.02
+
+
+def test_predict_uses_the_latent_it_is_given():
+    model, x_t, t, z = DDGAN(SMALL), torch.randn(3, 2), torch.tensor([1, 2, 3]), torch.randn(3, 4)
+    assert torch.equal(model.predict(x_t, t, z), model.generator(x_t, t, z))
+
+
+def test_sampling_uses_the_average_unless_told_otherwise():
+    model = model_with_average()
+    averaged, raw = (model.sample(5, weights=w, rng=seeded()) for w in ("averaged", "raw"))
+    assert torch.equal(model.sample(5, rng=seeded()), averaged)
+    assert not torch.equal(averaged, raw)
+    model.averaged = None
+    assert torch.equal(model.sample(5, rng=seeded()), raw)
+
+
+# -- what training asks ----------------------------------------------------------------------
+
+
+def test_a_fake_shares_the_condition_of_the_real_pair():
+    model, x_0 = DDGAN(SMALL), torch.randn(6, 2)
+    real, (x_t, t) = model.real_pair(x_0, seeded())
+    assert real.shape == x_t.shape == x_0.shape
+    fake = model.fake_like(real, (x_t, t), seeded(5))
+    rng = seeded(5)
+    x_0_guess = model.generator(x_t, t, torch.randn(6, 4, generator=rng))
+    torch.testing.assert_close(fake, model.diffusion.posterior_sample(x_0_guess, x_t, t, rng))
+    assert fake.requires_grad
+
+
+def test_a_real_pair_at_t_1_holds_the_data():
+    model = DDGAN(SMALL, step_weights=(1, 0, 0))
+    x_0 = torch.randn(6, 2)
+    real, (_, t) = model.real_pair(x_0)
+    assert torch.equal(real, x_0)
+    assert (t == 1).all()
+
+
+@pytest.mark.parametrize("weights", [None, (2, 1, 1), (0, 0, 5)])
+def test_step_weights_are_the_frequencies_of_t(weights, rng):
+    _, (_, t) = DDGAN(SMALL, step_weights=weights).real_pair(torch.zeros(40_000, 2), rng)
+    expected = torch.tensor(weights or (1, 1, 1), dtype=torch.float64)
+    expected = expected / expected.sum()
+    shares = torch.bincount(t, minlength=4)[1:] / 40_000
+    assert ((shares - expected).abs() <= 4 * (expected * (1 - expected) / 40_000).sqrt()).all()
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [(1, 1), (1, 1, 1, 1), (1, -1, 1), (0, 0, 0), (1, float("nan"), 1), (1, float("inf"), 1), ()],
+)
+def test_bad_step_weights_are_refused(weights):
+    with pytest.raises(ValueError, match="step_weights must hold one non-negative number for each"):
+        DDGAN(SMALL, step_weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda m: m.sample(0), "n must be at least 1, got 0"),
+        (lambda m: m.sample(2, weights="ema"), "weights must be \"averaged\" or \"raw\", got 'ema'"),
+        (
+            lambda m: list(m.sample_steps(2, x_T=torch.zeros(3, 2))),
+            r"x_T must have shape \(2, 2\), got \(3, 2\)",
+        ),
+        (
+            lambda m: m.predict(torch.zeros(4, 3), torch.ones(4, dtype=torch.long)),
+            r"works on samples of shape \(2,\), got \(3,\)",
+        ),
+    ],
+)
+def test_a_bad_request_is_refused(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call(DDGAN(SMALL))
+
+
+# -- files -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [SMALL, MLPConfig(shape=(3, 2, 2), latent_dim=0)])
+def test_a_model_survives_its_file(config, tmp_path):
+    model = model_with_average(config)
+    loaded = DDGAN.load(model.save(tmp_path / "model.safetensors"))
+    assert loaded.config == config
+    assert torch.equal(loaded.sample(5, rng=seeded()), model.sample(5, rng=seeded()))
+
+
+def test_a_file_holds_the_averaged_weights(tmp_path):
+    model = model_with_average()
+    loaded = DDGAN.load(model.save(tmp_path / "model.safetensors"))
+    for name, weight in model.averaged.module.state_dict().items():
+        assert torch.equal(loaded.generator.state_dict()[name], weight)
+    assert not torch.equal(loaded.generator.net[0].weight, model.generator.net[0].weight)
+
+
+def test_a_file_explains_itself(tmp_path):
+    path = DDGAN(SMALL).save(tmp_path / "model.safetensors", data="gaussian_grid", seed=3)
+    _, header = checkpoints.read(path)
+    assert header["kind"] == "mlp"
+    assert header["provenance"] == {"data": "gaussian_grid", "seed": 3}
+    assert MLPConfig(**header["config"]) == SMALL
+
+
+def test_a_loaded_model_is_for_sampling_only(tmp_path):
+    loaded = DDGAN.load(DDGAN(SMALL).save(tmp_path / "model.safetensors"))
+    assert loaded.discriminator is None
+    assert not loaded.training
+    assert not any(p.requires_grad for p in loaded.parameters())
+    with pytest.raises(ValueError, match="no discriminator: it was loaded for sampling only"):
+        next(train(loaded, None, TrainSettings(steps=1)))

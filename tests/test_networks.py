@@ -1,0 +1,94 @@
+"""The small networks: shapes, what each input does, and what a bad configuration is told."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from ddgan_lite.networks import CONFIGS, MLPConfig
+from ddgan_lite.networks.toy import OneHot, mlp
+
+CASES = [
+    MLPConfig(),
+    MLPConfig(latent_dim=0),
+    MLPConfig(num_steps=1),
+    MLPConfig(shape=(3, 8, 8), num_steps=2, latent_dim=5, width=16, depth=2),
+]
+
+
+@pytest.mark.parametrize("config", CASES)
+def test_networks_map_samples_to_samples_and_to_logits(config):
+    x = torch.randn(6, *config.shape)
+    t = torch.randint(1, config.num_steps + 1, (6,))
+    assert config.build_generator()(x, t, torch.randn(6, config.latent_dim)).shape == x.shape
+    assert config.build_discriminator()(x, x, t).shape == (6,)
+
+
+def test_the_default_networks_have_the_size_of_the_tuned_recipe():
+    def count(network):
+        return sum(p.numel() for p in network.parameters())
+
+    hidden = 2 * (48 * 48 + 48)
+    assert count(MLPConfig().build_generator()) == (2 + 8 + 4) * 48 + 48 + hidden + 48 * 2 + 2
+    assert count(MLPConfig().build_discriminator()) == (2 + 2 + 4) * 48 + 48 + hidden + 48 + 1
+
+
+def test_depth_counts_linear_layers_and_the_last_is_bare():
+    layers = list(mlp(3, 2, width=5, depth=4, slope=0.3))
+    assert [type(layer) for layer in layers] == [nn.Linear, nn.LeakyReLU] * 3 + [nn.Linear]
+    assert {layer.negative_slope for layer in layers[1::2]} == {0.3}
+    assert layers[0].in_features == 3
+    assert layers[-1].out_features == 2
+
+
+def test_the_first_step_is_the_first_row():
+    assert torch.equal(OneHot(3)(torch.tensor([1, 3, 2])), torch.eye(3)[[0, 2, 1]])
+
+
+def test_every_input_matters():
+    config = MLPConfig()
+    generator, discriminator = config.build_generator(), config.build_discriminator()
+    x, other, z = torch.randn(1, 2), torch.randn(1, 2), torch.randn(1, 8)
+    first, second = torch.tensor([1]), torch.tensor([2])
+    out = generator(x, first, z)
+    for changed in (generator(other, first, z), generator(x, second, z), generator(x, first, -z)):
+        assert not torch.equal(out, changed)
+    logit = discriminator(x, other, first)
+    for changed in (
+        discriminator(other, x, first),
+        discriminator(x, x, first),
+        discriminator(x, other, second),
+    ):
+        assert not torch.equal(logit, changed)
+
+
+def test_samples_of_a_batch_do_not_mix():
+    config = MLPConfig()
+    x, t, z = torch.randn(5, 2), torch.tensor([1, 2, 3, 4, 1]), torch.randn(5, 8)
+    generator = config.build_generator()
+    alone = torch.cat([generator(x[i : i + 1], t[i : i + 1], z[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(generator(x, t, z), alone)
+
+
+def test_a_configuration_survives_json_lists():
+    config = MLPConfig(shape=[3, 8, 8])
+    assert config.shape == (3, 8, 8)
+    assert config == MLPConfig(**dataclasses.asdict(config))
+    assert CONFIGS["mlp"] is MLPConfig
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"shape": ()}, r"shape must hold positive sizes, got \(\)"),
+        ({"shape": (3, 0)}, r"shape must hold positive sizes, got \(3, 0\)"),
+        ({"num_steps": 0}, "num_steps must be at least 1, got 0"),
+        ({"latent_dim": -1}, "latent_dim must be at least 0, got -1"),
+        ({"width": 0}, "width must be at least 1, got 0"),
+        ({"depth": 1}, "depth must be at least 2, got 1"),
+    ],
+)
+def test_a_bad_configuration_is_refused(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        MLPConfig(**arguments)

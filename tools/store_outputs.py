@@ -1,0 +1,48 @@
+"""Put the outputs of the executed notebooks into notebooks/*.ipynb, and nothing else.
+
+    python tools/store_outputs.py [NN ...]
+
+The notebooks are executed as for the book (tools/build_book.py), so what is stored is what the
+site shows. Only outputs and execution counts are copied: no timing, no papermill metadata.
+Pictures are stored with 128 colours, which costs no reader anything and the repository a third.
+"""
+
+import base64
+import io
+import sys
+
+import nbformat
+from build_book import EXECUTED, ROOT, execute
+from PIL import Image
+
+
+def smaller(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The output with its PNG, if it has one, reduced to a palette."""
+    if "image/png" in output.get("data", {}):
+        picture = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+        file = io.BytesIO()
+        picture.convert("RGB").quantize(128).save(file, "PNG", optimize=True)
+        output.data["image/png"] = base64.b64encode(file.getvalue()).decode()
+    return output
+
+
+def main(wanted: list[str]) -> int:
+    EXECUTED.mkdir(parents=True, exist_ok=True)
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        if wanted and not path.name.startswith(tuple(wanted)):
+            continue
+        name, seconds, passed = execute(path, "quick")
+        if not passed:
+            return 1
+        book, run = nbformat.read(path, 4), nbformat.read(EXECUTED / path.name, 4)
+        for cell, done in zip(book.cells, run.cells, strict=True):
+            if cell.cell_type == "code":
+                cell.outputs = [smaller(output) for output in done.outputs]
+                cell.execution_count = done.execution_count
+        nbformat.write(book, path)
+        print(f"{name}: {'unchanged' if seconds is None else f'{seconds:.0f} s'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
