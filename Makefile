@@ -36,11 +36,8 @@ test: $(READY)  ## test the library, then the stored outputs of every notebook
 	$(PY) -m pytest
 	$(PY) -m pytest --nbval notebooks/
 
-notebooks: pair  ## run every notebook and store its new outputs in notebooks/*.ipynb
-	$(PY) -m nbconvert --to notebook --execute --inplace \
-		--ExecutePreprocessor.kernel_name=python3 --ExecutePreprocessor.timeout=900 \
-		--ExecutePreprocessor.record_timing=False \
-		--ExecutePreprocessor.store_widget_state=False notebooks/[0-9]*.ipynb
+notebooks: pair  ## run the notebooks that changed and store their outputs (CHAPTER=04 for one)
+	$(PY) tools/store_outputs.py $(CHAPTER)
 
 pair: $(READY)  ## carry edits between each notebook's .md and its .ipynb
 	$(PY) -m jupytext --sync notebooks/[0-9]*.md

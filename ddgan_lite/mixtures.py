@@ -74,11 +74,11 @@ class GaussianMixture:
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}.")
         flat = self.weights.reshape(-1, self.num_components)
-        k = torch.multinomial(flat, n, replacement=True, generator=rng)
-        k = k.T.reshape(n, *self.weights.shape[:-1], 1)
-        means = self.means.expand(n, *self.means.shape)
-        mean = means.gather(-2, k.unsqueeze(-1).expand(*k.shape, self.dim)).squeeze(-2)
-        std = self.std.expand(n, *self.std.shape).gather(-1, k)
+        k = torch.multinomial(flat, n, replacement=True, generator=rng).T  # (n, mixtures)
+        row = k + self.num_components * torch.arange(len(flat))
+        shape = (n, *self.weights.shape[:-1])
+        mean = self.means.reshape(-1, self.dim)[row].reshape(*shape, self.dim)
+        std = self.std.reshape(-1)[row].reshape(*shape, 1)
         return mean + std * torch.randn(mean.shape, generator=rng, dtype=torch.float64)
 
     def mean(self) -> Tensor:

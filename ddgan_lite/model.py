@@ -172,7 +172,7 @@ class DDGAN(nn.Module):
         tensors, header = checkpoints.read(path)
         try:
             model = cls(CONFIGS[header["kind"]](**header["config"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # too large: Runtime
             raise checkpoints.CheckpointError(
                 f"{path} describes a model that this version of ddgan_lite cannot build: {error}."
             ) from error

@@ -62,7 +62,7 @@ def test_tensors_and_header_come_back_as_written(tmp_path):
 
 def test_a_missing_file_is_named(tmp_path):
     for path in (tmp_path / "absent.safetensors", tmp_path):
-        with pytest.raises(FileNotFoundError, match="There is no checkpoint file at .*"):
+        with pytest.raises(FileNotFoundError, match="There is no checkpoint file at "):
             DDGAN.load(path)
 
 
@@ -106,7 +106,8 @@ def test_a_header_that_is_missing_or_no_json_is_refused(tmp_path, metadata):
         {"config": {"width": "wide"}},
         {"config": {"shape": [2.5]}},
         {"config": None},
-        {"config": {"width": 10**12}},
+        {"config": {"width": 10**12}},  # more memory than any machine has
+        {"config": {"width": 10**30}},
     ],
 )
 def test_a_model_this_version_cannot_build_is_refused(good, header):

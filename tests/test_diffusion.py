@@ -284,7 +284,7 @@ def test_q_sample_takes_t_0_but_nothing_below_or_beyond():
     ],
 )
 def test_a_t_that_is_no_whole_number_is_refused(t):
-    with pytest.raises(ValueError, match="t must (be a whole number|hold whole numbers)"):
+    with pytest.raises(ValueError, match=r"t must (be a whole number|hold whole numbers)"):
         Diffusion(4).q_step(torch.zeros(3, 2), t)
 
 

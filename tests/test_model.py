@@ -147,7 +147,7 @@ def test_bad_step_weights_are_refused(weights):
     ("call", "sentence"),
     [
         (lambda m: m.sample(0), "n must be at least 1, got 0"),
-        (lambda m: m.sample(2, weights="ema"), "weights must be \"averaged\" or \"raw\", got 'ema'"),
+        (lambda m: m.sample(2, weights="ema"), 'weights must be "averaged" or "raw", got \'ema\''),
         (
             lambda m: list(m.sample_steps(2, x_T=torch.zeros(3, 2))),
             r"x_T must have shape \(2, 2\), got \(3, 2\)",

@@ -35,7 +35,9 @@ class Page(HTMLParser):
 
 def problems(site: Path) -> list[str]:
     """One sentence for everything that is wrong with the site in folder ``site``."""
-    pages = {path.resolve(): Page(path) for path in sorted(site.rglob("*.html"))}
+    # The theme leaves page templates in _static; they are no pages.
+    files = [path for path in sorted(site.rglob("*.html")) if path.parent.name != "_static"]
+    pages = {path.resolve(): Page(path) for path in files}
     if not pages:
         return [f"There is no page under {site}."]
     anchors = {path: page.ids for path, page in pages.items()}

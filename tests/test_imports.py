@@ -1,0 +1,142 @@
+"""The order of the library: imports run downwards only, files stay short, names are explained."""
+
+import ast
+import doctest
+import graphlib
+import importlib
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+import ddgan_lite
+
+ROOT = Path(ddgan_lite.__file__).parent
+LONGEST = 250  # lines that are neither blank nor docstring
+
+# A module may import from its own floor and below. "name.*" covers a whole package.
+FLOORS = {
+    "ddgan_lite.diffusion": 0,
+    "ddgan_lite.mixtures": 0,
+    "ddgan_lite.networks.*": 1,
+    "ddgan_lite.ema": 1,
+    "ddgan_lite.objectives": 1,
+    "ddgan_lite.checkpoints": 1,
+    "ddgan_lite.model": 2,
+    "ddgan_lite.baselines.*": 2,
+    "ddgan_lite.reference": 3,
+    "ddgan_lite.data": 3,
+    "ddgan_lite.training": 3,
+    "ddgan_lite.metrics": 3,
+    "ddgan_lite.presets": 4,
+    "ddgan_lite.plots": 4,
+    "ddgan_lite.widgets": 4,
+    "ddgan_lite.__main__": 5,
+    "ddgan_lite": 5,  # the package itself: whatever it re-exports comes from below
+}
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+SOURCES = {name: path.read_text() for name, path in FILES.items()}
+TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
+
+
+def floor(name):
+    for pattern, number in FLOORS.items():
+        if name == pattern or (pattern.endswith(".*") and f"{name}.".startswith(pattern[:-1])):
+            return number
+    raise AssertionError(
+        f"{name} stands on no floor: give it one in FLOORS of tests/test_imports.py and in the "
+        "library's reading order."
+    )
+
+
+def imports(name, tree, package):
+    """The modules of ddgan_lite that a module names in imports, at its top or in a function."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                found.add(inner if inner in FILES else base)
+    return {target for target in found if target.split(".")[0] == "ddgan_lite"} - {name}
+
+
+def package_of(name):
+    return name if FILES[name].name == "__init__.py" else name.rpartition(".")[0]
+
+
+GRAPH = {name: imports(name, tree, package_of(name)) for name, tree in TREES.items()}
+
+
+def code_lines(source):
+    """Lines that are neither blank nor part of a docstring."""
+    docstrings = set()
+    for node in ast.walk(ast.parse(source)):
+        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        if isinstance(node, kinds) and ast.get_docstring(node) is not None:
+            docstrings |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    lines = enumerate(source.splitlines(), start=1)
+    return sum(1 for number, line in lines if line.strip() and number not in docstrings)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_imports_run_downwards(name):
+    for target in GRAPH[name]:
+        assert target in FILES, f"{name} imports {target}, which does not exist."
+        assert floor(target) <= floor(name), (
+            f"{name} (floor {floor(name)}) imports {target} from floor {floor(target)} above it."
+        )
+
+
+def test_no_module_imports_itself_in_a_circle():
+    list(graphlib.TopologicalSorter(GRAPH).static_order())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_fit_one_sitting(name):
+    length = code_lines(SOURCES[name])
+    assert length <= LONGEST, f"{FILES[name].name} has {length} lines of code: split it."
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_public_names_are_explained(name):
+    tree = TREES[name]
+    if tree.body:
+        assert ast.get_docstring(tree), f"{name} has no docstring."
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{name}.{node.name} has no docstring."
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_examples_in_docstrings_work(name):
+    failed, _ = doctest.testmod(importlib.import_module(name))
+    assert failed == 0
+
+
+def test_there_is_an_example_of_training():
+    # Or the test above would hold of a library without a single example.
+    assert doctest.testmod(importlib.import_module("ddgan_lite.training")).attempted >= 5
+
+
+def test_the_rules_notice_what_they_forbid():
+    tree = ast.parse("from ddgan_lite import model\ndef f():\n    import ddgan_lite.training")
+    found = imports("ddgan_lite.diffusion", tree, "ddgan_lite")
+    assert found == {"ddgan_lite.model", "ddgan_lite.training"}
+    relative = ast.parse("from .toy import mlp\nfrom .. import model\nfrom ..ema import EMA")
+    found = imports("ddgan_lite.networks", relative, "ddgan_lite.networks")
+    assert found == {"ddgan_lite.networks.toy", "ddgan_lite.model", "ddgan_lite.ema"}
+    assert code_lines('"""Doc\n\nmore."""\n\nx = 1\n# why\ndef f():\n    """Doc."""\n') == 3
+    with pytest.raises(AssertionError, match=r"ddgan_lite\.new stands on no floor: give it one"):
+        floor("ddgan_lite.new")
+    with pytest.raises(graphlib.CycleError):
+        list(graphlib.TopologicalSorter({"a": {"b"}, "b": {"a"}}).static_order())

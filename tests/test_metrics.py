@@ -1,0 +1,196 @@
+"""Scores on samples whose faults are known, distances against closed forms."""
+
+import math
+
+import pytest
+import torch
+
+from ddgan_lite.data import gaussian_grid, gaussian_line
+from ddgan_lite.metrics import (
+    frechet_distance,
+    kl_to_uniform,
+    mixture_scores,
+    mode_scores,
+    sliced_wasserstein,
+)
+
+GRID = gaussian_grid()
+
+
+def labelled(shares, rng, std=0.05):
+    """Samples around the grid's modes, shares[k] of 4,000 in mode k."""
+    counts = (4_000 * torch.as_tensor(shares, dtype=torch.float64)).round().long()
+    means = GRID.means.repeat_interleave(counts, 0)
+    return means + std * torch.randn(means.shape, generator=rng, dtype=torch.float64)
+
+
+# -- mixture scores --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_true_samples_score_in_the_bands_of_true_samples(seed):
+    scores = mixture_scores(GRID.sample(10_000, torch.Generator().manual_seed(seed)), GRID)
+    assert 0.985 < scores["hq3"] < 0.992
+    assert scores["modes20"] == scores["modes50"] == 25
+    assert scores["kl"] < 0.003
+    assert scores["sw2"] < 0.1
+    assert 0.95 < scores["sd_ratio_median"] < 1.05
+
+
+def test_true_samples_in_one_dimension_score_as_a_cut_normal_does(rng):
+    scores = mixture_scores(gaussian_line().sample(5_000, rng), gaussian_line())
+    assert scores["hq3"] == pytest.approx(0.9973, abs=0.003)
+    assert 0.95 < scores["sd_ratio_median"] < 1.05
+
+
+def test_contracted_modes_show_in_the_sd_ratio_not_in_the_quality(rng):
+    scores = mixture_scores(labelled(torch.full((25,), 0.04), rng, std=0.025), GRID)
+    assert scores["hq3"] > 0.995
+    assert 0.48 < scores["sd_ratio_median"] < 0.53
+
+
+def test_widened_modes_show_in_the_quality(rng):
+    scores = mixture_scores(labelled(torch.full((25,), 0.04), rng, std=0.10), GRID)
+    # The norm of two normals is below 1.5 with probability 1 - exp(-1.5^2 / 2).
+    assert scores["hq3"] == pytest.approx(1 - math.exp(-1.125), abs=0.02)
+
+
+def test_dropped_and_thinned_modes_are_counted(rng):
+    shares = torch.ones(25)
+    shares[:5] = 0.0  # dropped
+    shares[5:8] = 0.35  # thinned
+    scores = mixture_scores(labelled(shares / 25, rng), GRID)
+    assert scores["modes20"] == 20
+    assert scores["modes50"] == 17
+
+
+def test_the_divergence_of_twenty_equal_modes_is_known(rng):
+    shares = torch.cat([torch.zeros(5), torch.full((20,), 0.05)])
+    scores = mixture_scores(labelled(shares, rng), GRID)
+    assert scores["kl"] == pytest.approx(math.log(25 / 20), abs=0.005)
+
+
+def test_samples_between_the_modes_count_for_none():
+    between = GRID.means[:, :] + 0.5
+    scores = mixture_scores(between.repeat(40, 1), GRID)
+    assert scores["hq3"] == scores["modes20"] == scores["sd_ratio_median"] == 0
+    assert scores["kl"] == pytest.approx(math.log(25))
+
+
+def test_one_perfect_mode_is_no_success(rng):
+    shares = torch.zeros(25)
+    shares[12] = 1.0
+    scores = mixture_scores(labelled(shares, rng), GRID)
+    assert scores["hq3"] > 0.98
+    assert scores["modes20"] == 1
+    assert scores["kl"] == pytest.approx(math.log(25))
+    assert scores["sw2"] > 1
+
+
+def test_scores_repeat():
+    samples = GRID.sample(1000, torch.Generator().manual_seed(1))
+    assert mixture_scores(samples, GRID) == mixture_scores(samples.clone(), GRID)
+
+
+# -- modes and divergences -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([5, 5, 5, 5], 0.0),
+        ([9, 0, 0, 0], math.log(4)),
+        ([7, 7, 0, 0], math.log(2)),
+        ([0, 0, 0, 0], math.log(4)),
+        ([3, 1], 0.75 * math.log(1.5) + 0.25 * math.log(0.5)),
+    ],
+)
+def test_kl_to_uniform_has_its_known_values(counts, expected):
+    assert kl_to_uniform(torch.tensor(counts)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_mode_scores_count_what_occurs():
+    scores = mode_scores(torch.tensor([0, 0, 3, 3, 999, 999]), 1000)
+    assert scores == {"modes": 3, "kl": pytest.approx(math.log(1000 / 3))}
+
+
+# -- distances -------------------------------------------------------------------------------
+
+
+def exactly(mean, covariance, rng, n=500):
+    """n samples with exactly this mean and covariance."""
+    mean, covariance = (torch.tensor(v, dtype=torch.float64) for v in (mean, covariance))
+    x = torch.randn(n, len(mean), generator=rng, dtype=torch.float64)
+    x = x - x.mean(0)
+    factor = torch.linalg.cholesky(x.T @ x / (n - 1))
+    white = torch.linalg.solve_triangular(factor, x.T, upper=False)
+    return mean + (torch.linalg.cholesky(covariance) @ white).T
+
+
+def test_frechet_distance_is_the_closed_form_of_two_gaussians(rng):
+    cov_a, cov_b = [[2.0, 0.6], [0.6, 1.0]], [[0.5, -0.3], [-0.3, 1.5]]
+    a, b = exactly([1.0, 0.0], cov_a, rng), exactly([-1.0, 0.5], cov_b, rng, n=300)
+    # For 2 x 2 matrices tr M^{1/2} = (tr M + 2 det(M)^{1/2})^{1/2}.
+    product = torch.tensor(cov_a, dtype=torch.float64) @ torch.tensor(cov_b, dtype=torch.float64)
+    root_trace = (product.trace() + 2 * product.det().sqrt()).sqrt().item()
+    expected = 2.0**2 + 0.5**2 + 3.0 + 2.0 - 2 * root_trace
+    assert frechet_distance(a, b) == pytest.approx(expected, abs=1e-9)
+    assert frechet_distance(b, a) == pytest.approx(expected, abs=1e-9)
+
+
+def test_frechet_distance_of_a_set_from_itself_is_zero(rng):
+    a = torch.randn(50, 3, 2, generator=rng)
+    assert 0 <= frechet_distance(a, a) < 1e-9
+    flat = torch.cat([a.flatten(1), torch.ones(50, 1)], 1)  # a singular covariance
+    assert 0 <= frechet_distance(flat, flat) < 1e-6
+
+
+def test_frechet_distance_takes_one_feature(rng):
+    a, b = exactly([1.0], [[4.0]], rng), exactly([0.0], [[1.0]], rng)
+    assert frechet_distance(a, b) == pytest.approx(1 + (2 - 1) ** 2)
+
+
+def test_sliced_wasserstein_of_a_shift(rng):
+    a = torch.randn(400, 1, generator=rng)
+    assert sliced_wasserstein(a, a + 0.7) == pytest.approx(0.7, rel=1e-5)
+    # In d dimensions a direction sees 1 / d of a squared shift on average.
+    a = torch.randn(400, 2, generator=rng)
+    shifted = a + torch.tensor([3.0, 4.0])
+    assert sliced_wasserstein(a, shifted) == pytest.approx(5 / math.sqrt(2), rel=0.1)
+
+
+def test_sliced_wasserstein_knows_sets_not_orders(rng):
+    a = torch.randn(100, 3, 2, 2, generator=rng)
+    shuffled = a[torch.randperm(100, generator=rng)]
+    assert sliced_wasserstein(a, shuffled) == pytest.approx(0, abs=1e-12)
+    assert sliced_wasserstein(a, 2 * a) == pytest.approx(sliced_wasserstein(2 * a, a))
+
+
+def test_sliced_wasserstein_of_plain_numbers_sorts_them():
+    assert sliced_wasserstein(torch.tensor([0.0, 10.0]), torch.tensor([11.0, 1.0])) == (
+        pytest.approx(1.0)
+    )
+
+
+# -- bad input -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: mixture_scores(torch.zeros(9, 3), GRID), r"samples of shape \(2,\), got a tensor"),
+        (lambda: mixture_scores(torch.zeros(1, 2), GRID), "need at least 2 samples"),
+        (lambda: mixture_scores(torch.full((9, 2), math.nan), GRID), "are not finite"),
+        (lambda: sliced_wasserstein(torch.zeros(3, 2), torch.zeros(4, 2)), "must have one shape"),
+        (lambda: frechet_distance(torch.zeros(3, 2), torch.zeros(3, 4)), "need at least 2 samples"),
+        (lambda: frechet_distance(torch.zeros(1, 2), torch.zeros(3, 2)), "need at least 2 samples"),
+        (lambda: frechet_distance(torch.full((3, 2), math.inf), torch.zeros(3, 2)), "not finite"),
+        (lambda: mode_scores(torch.tensor([0, 10]), 10), r"must be numbers in 0\.\.9"),
+        (lambda: mode_scores(torch.tensor([-1, 3]), 10), r"must be numbers in 0\.\.9"),
+        (lambda: mode_scores(torch.tensor([], dtype=torch.long), 10), "at least one of them"),
+        (lambda: mode_scores(torch.tensor([0.5, 3.0]), 10), r"must be numbers in 0\.\.9"),
+    ],
+)
+def test_bad_input_is_refused(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()

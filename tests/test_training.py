@@ -1,0 +1,287 @@
+"""The training loop: its gradients redone by hand, its promises, and that it learns."""
+
+import math
+
+import pytest
+import torch
+
+from ddgan_lite import training
+from ddgan_lite.baselines.gan import GAN
+from ddgan_lite.data import StackedDigits, gaussian_grid
+from ddgan_lite.metrics import sliced_wasserstein
+from ddgan_lite.mixtures import GaussianMixture
+from ddgan_lite.model import DDGAN
+from ddgan_lite.networks import MLPConfig
+from ddgan_lite.objectives import discriminator_loss, generator_loss, r1_penalty
+from ddgan_lite.training import TrainSettings, train
+
+TINY = MLPConfig(num_steps=3, latent_dim=4, width=16, depth=3)
+
+
+class Fixed:
+    """Data that are the same tensor every time."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def sample(self, n, rng=None):
+        return self.samples
+
+
+def settings(steps=1, **changes):
+    return TrainSettings(**({"steps": steps, "batch_size": 16} | changes))
+
+
+def new_model(kind=DDGAN):
+    torch.manual_seed(0)
+    return kind(TINY)
+
+
+def weights_of(model):
+    return [p.clone() for p in (*model.generator.parameters(), *model.discriminator.parameters())]
+
+
+def gradients(network):
+    return [p.grad.clone() for p in network.parameters()]
+
+
+# -- what a step does ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fresh_fake", [False, True])
+def test_the_first_step_has_the_gradients_of_the_formulas(fresh_fake):
+    recipe = settings(r1=0.7, fresh_fake=fresh_fake)
+    model, by_hand = new_model(), new_model()
+    (losses,) = train(model, gaussian_grid(), recipe)
+
+    rng = torch.Generator().manual_seed(recipe.seed)
+    x_0 = gaussian_grid().sample(16, rng).float()
+    real, (x_t, t) = by_hand.real_pair(x_0, rng)
+    fake = by_hand.fake_like(real, (x_t, t), rng)
+    real.requires_grad_()
+    logits = by_hand.discriminator(real, x_t, t)
+    terms = discriminator_loss(logits, by_hand.discriminator(fake.detach(), x_t, t))
+    terms["r1"] = r1_penalty(logits, real)
+    (terms["d_real"] + terms["d_fake"] + 0.7 / 2 * terms["r1"]).backward()
+    for ours, expected in zip(
+        gradients(model.discriminator), gradients(by_hand.discriminator), strict=True
+    ):
+        torch.testing.assert_close(ours, expected)
+
+    # The generator answers to the discriminator that has already moved.
+    by_hand.discriminator.load_state_dict(model.discriminator.state_dict())
+    if fresh_fake:
+        real, (x_t, t) = by_hand.real_pair(x_0, rng)
+        fake = by_hand.fake_like(real, (x_t, t), rng)
+    terms |= generator_loss(by_hand.discriminator(fake, x_t, t))
+    terms["g_adversarial"].backward()
+    for ours, expected in zip(
+        gradients(model.generator), gradients(by_hand.generator), strict=True
+    ):
+        torch.testing.assert_close(ours, expected)
+    assert losses == pytest.approx({name: term.item() for name, term in terms.items()}, rel=1e-5)
+
+
+def test_a_step_moves_every_weight():
+    model = new_model()
+    before = weights_of(model)
+    list(train(model, gaussian_grid(), settings(steps=3, batch_size=256)))
+    assert all(not torch.equal(a, b) for a, b in zip(before, weights_of(model), strict=True))
+
+
+@pytest.mark.parametrize(("fresh_fake", "expected"), [(True, [False, True]), (False, [True])])
+def test_only_a_fake_that_trains_the_generator_carries_gradients(fresh_fake, expected, monkeypatch):
+    model, carried = new_model(), []
+    original = model.fake_like
+
+    def recorded(*arguments):
+        fake = original(*arguments)
+        carried.append(fake.requires_grad)
+        return fake
+
+    monkeypatch.setattr(model, "fake_like", recorded)
+    list(train(model, gaussian_grid(), settings(fresh_fake=fresh_fake)))
+    assert carried == expected
+
+
+def test_neither_update_leaves_a_gradient_in_the_other_network(monkeypatch):
+    model, seen = new_model(), {}
+    original = training.generator_loss
+
+    def between_the_updates(logits):
+        seen["generator"] = [p.grad for p in model.generator.parameters()]
+        seen["discriminator"] = gradients(model.discriminator)
+        return original(logits)
+
+    monkeypatch.setattr(training, "generator_loss", between_the_updates)
+    for fresh_fake in (True, False):
+        model.zero_grad()
+        list(train(model, gaussian_grid(), settings(fresh_fake=fresh_fake)))
+        assert all(gradient is None for gradient in seen["generator"])
+        for before, after in zip(
+            seen["discriminator"], gradients(model.discriminator), strict=True
+        ):
+            assert torch.equal(before, after)
+
+
+def test_the_optimisers_are_those_of_the_settings(monkeypatch):
+    made, original = [], torch.optim.Adam
+
+    def recorded(*arguments, **options):
+        made.append(original(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(torch.optim, "Adam", recorded)
+    model = new_model()
+    recipe = settings(4, lr_generator=0.01, lr_discriminator=0.002, betas=(0.1, 0.8), lr_end=0.05)
+    rates = [[o.param_groups[0]["lr"] for o in made] for _ in train(model, gaussian_grid(), recipe)]
+    for optimiser, network in zip(made, (model.generator, model.discriminator), strict=True):
+        assert optimiser.param_groups[0]["betas"] == (0.1, 0.8)
+        assert {id(p) for p in optimiser.param_groups[0]["params"]} == {
+            id(p) for p in network.parameters()
+        }
+    # Half a cosine from the start to lr_end: after half the steps it is half way.
+    assert rates[1] == pytest.approx([0.01 * 1.05 / 2, 0.002 * 1.05 / 2])
+    assert rates[3] == pytest.approx([0.01 * 0.05, 0.002 * 0.05])
+
+
+# -- what the caller sees --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [DDGAN, GAN])
+@pytest.mark.parametrize("fresh_fake", [False, True])
+def test_every_step_yields_named_finite_losses(kind, fresh_fake):
+    history = list(train(new_model(kind), gaussian_grid(), settings(5, fresh_fake=fresh_fake)))
+    assert len(history) == 5
+    for losses in history:
+        assert set(losses) == {"d_real", "d_fake", "r1", "g_adversarial"}
+        assert all(isinstance(v, float) and math.isfinite(v) for v in losses.values())
+
+
+@pytest.mark.parametrize(
+    ("r1", "interval", "steps_with_r1"),
+    [(0.05, 1, [0, 1, 2, 3, 4, 5, 6]), (0.05, 3, [0, 3, 6]), (0.0, 1, [])],
+)
+def test_r1_comes_at_its_interval(r1, interval, steps_with_r1):
+    recipe = settings(7, r1=r1, r1_interval=interval)
+    history = list(train(new_model(), gaussian_grid(), recipe))
+    assert [step for step, losses in enumerate(history) if "r1" in losses] == steps_with_r1
+
+
+@pytest.mark.parametrize("kind", [DDGAN, GAN])
+def test_one_seed_gives_the_same_weights_bit_for_bit(kind):
+    def run(seed):
+        model = new_model(kind)
+        list(train(model, gaussian_grid(), settings(6, seed=seed)))
+        return torch.cat([w.flatten() for w in weights_of(model)])
+
+    first = run(1)
+    torch.rand(3)  # the global generator must have no say
+    assert torch.equal(first, run(1))
+    assert not torch.equal(first, run(2))
+
+
+def test_nothing_happens_until_the_loop_is_driven_and_it_can_stop_anywhere():
+    model = new_model()
+    before = weights_of(model)
+    steps = train(model, gaussian_grid(), settings(100))
+    assert model.averaged is None
+    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(model), strict=True))
+    for _ in range(3):
+        next(steps)
+    steps.close()
+    assert model.averaged.updates == 3
+    assert model.sample(4).shape == (4, 2)
+
+
+def test_the_average_follows_the_generator():
+    model = new_model()
+    steps = train(model, gaussian_grid(), settings(2, ema_decay=0.75))
+    next(steps)
+    first = [p.clone() for p in model.generator.parameters()]
+    next(steps)
+    for average, a, b in zip(
+        model.averaged.module.parameters(), first, model.generator.parameters(), strict=True
+    ):
+        torch.testing.assert_close(average, 0.75 * a + 0.25 * b)
+
+
+def test_training_leaves_the_data_as_they_are():
+    samples = torch.randn(16, 2)
+    before = samples.clone()
+    list(train(new_model(GAN), Fixed(samples), settings(2)))
+    assert torch.equal(samples, before)
+    assert not samples.requires_grad
+
+
+def test_images_train_through_the_same_loop():
+    model = DDGAN(MLPConfig(shape=(3, 8, 8), num_steps=2, latent_dim=3, width=16, depth=2))
+    history = list(train(model, StackedDigits(), settings(2)))
+    assert len(history) == 2
+    assert model.sample(3).shape == (3, 3, 8, 8)
+
+
+# -- what it learns --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [DDGAN, GAN])
+def test_a_short_run_gets_close_to_an_easy_distribution(kind):
+    data = GaussianMixture(torch.tensor([[1.5, -1.0]]), 0.3)
+    model = kind(MLPConfig(num_steps=2, latent_dim=4, width=32, depth=3))
+    true = data.sample(2000, torch.Generator().manual_seed(7))
+
+    def distance():
+        return sliced_wasserstein(model.sample(2000, rng=torch.Generator().manual_seed(8)), true)
+
+    before = distance()
+    for _ in train(model, data, TrainSettings(steps=300, batch_size=128, ema_decay=0.95)):
+        pass
+    assert before > 0.8
+    assert distance() < 0.3
+
+
+# -- what it refuses -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_data_that_are_not_finite_are_refused_before_any_update(value):
+    model = new_model()
+    before = weights_of(model)
+    samples = torch.zeros(16, 2)
+    samples[3, 1] = value
+    with pytest.raises(ValueError, match="the training data hold values that are not finite"):
+        next(train(model, Fixed(samples), settings()))
+    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(model), strict=True))
+
+
+def test_a_diverging_run_stops_and_says_at_which_step():
+    with pytest.raises(FloatingPointError, match=r"no longer finite at step \d+: .*Try a smaller"):
+        list(train(new_model(), gaussian_grid(), settings(20, lr_discriminator=1e25)))
+
+
+def test_data_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"works on samples of shape \(2,\), got \(3,\)"):
+        next(train(new_model(), Fixed(torch.zeros(16, 3)), settings()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"r1_interval": 0}, "r1_interval must be at least 1, got 0"),
+        ({"lr_generator": 0.0}, "lr_generator must be positive, got 0.0"),
+        ({"lr_discriminator": -1.0}, "lr_discriminator must be positive, got -1.0"),
+        ({"lr_generator": math.nan}, "lr_generator must be positive, got nan"),
+        ({"r1": -0.1}, "r1 must not be negative, got -0.1"),
+        ({"r1": math.nan}, "r1 must not be negative, got nan"),
+    ],
+)
+def test_bad_settings_are_refused(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        TrainSettings(**changes)
+
+
+def test_a_bad_average_is_refused_when_training_starts():
+    with pytest.raises(ValueError, match="EMA decay must lie in"):
+        next(train(new_model(), gaussian_grid(), settings(ema_decay=1.0)))
