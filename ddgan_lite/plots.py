@@ -2,7 +2,7 @@
 
 Figures are opaque, near-white cards with dark ink, so that they read the same on a light page,
 a dark page and in a hosted notebook. Colours are Okabe and Ito's, which colour-blind readers
-can tell apart; data are blue and models vermillion throughout.
+can tell apart; data are blue and models vermilion throughout.
 """
 
 import base64
@@ -134,19 +134,18 @@ def trajectory(steps: Sequence[Tensor], mixture: GaussianMixture, *, shown: int 
 
 
 def animation(
-    steps: Sequence[Tensor], mixture: GaussianMixture, *, alt: str, shown: int = 1200
+    steps: Sequence[Tensor], mixture: GaussianMixture, *, alt: str, shown: int = 600
 ) -> HTML:
     """The steps x_T, .., x_0 as a moving picture that plays three times and stops.
 
     ``alt`` says what it shows, for readers who cannot see it.
     """
-    figure, ax = plt.subplots(figsize=(3.6, 3.8), dpi=80)
+    figure, ax = plt.subplots(figsize=(3.4, 3.6), dpi=72)
     points(ax, steps[0][:shown], mixture, color=_colours(steps[-1][:shown]), s=4, alpha=0.7)
     ax.set(xlim=(-3.4, 3.4), ylim=(-3.4, 3.4))
     dots = ax.collections[-1]
-    # Four frames of movement between two states, then a rest on the new one.
-    frames = [(k, min(part / 4, 1.0)) for k in range(len(steps) - 1) for part in range(1, 9)]
-    frames = [(0, 0.0)] * 4 + frames + [(len(steps) - 2, 1.0)] * 6
+    # Three frames of movement between two states; the writer rests on each state reached.
+    frames = [(0, 0.0)] + [(k, part / 3) for k in range(len(steps) - 1) for part in (1, 2, 3)]
 
     def draw(frame: tuple[int, float]) -> list:
         k, part = frame
@@ -157,19 +156,25 @@ def animation(
 
     with tempfile.TemporaryDirectory() as folder:  # matplotlib writes animations to files only
         file = Path(folder) / "steps.gif"
-        FuncAnimation(figure, draw, frames).save(file, _ThreeTimes(fps=10))
+        FuncAnimation(figure, draw, frames).save(file, _ThreeTimes())
         data = base64.b64encode(file.read_bytes()).decode()
     plt.close(figure)
     return HTML(f'<img alt="{escape(alt)}" src="data:image/gif;base64,{data}">')
 
 
 class _ThreeTimes(PillowWriter):
-    """matplotlib's own writer makes pictures that never stop moving."""
+    """Every third frame stays a while, and the picture stops; matplotlib's own never does."""
 
     def finish(self):
-        first, *rest = self._frames
+        first, *rest = [frame.convert("RGB").quantize(48, dither=0) for frame in self._frames]
+        duration = [900 if k % 3 == 0 else 120 for k in range(len(self._frames))]
         first.save(
-            self.outfile, save_all=True, append_images=rest, duration=int(1000 / self.fps), loop=2
+            self.outfile,
+            save_all=True,
+            append_images=rest,
+            duration=duration,
+            loop=2,
+            optimize=True,
         )
 
 

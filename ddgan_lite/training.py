@@ -66,8 +66,8 @@ class TrainSettings:
     lr_discriminator: float = 6e-3
     lr_end: float = 0.01
     betas: tuple[float, float] = (0.0, 0.99)
-    r1: float = 0.05
-    r1_interval: int = 1
+    r1: float = 0.2
+    r1_interval: int = 4
     ema_decay: float = 0.995
     fresh_fake: bool = False
     seed: int = 0

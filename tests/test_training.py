@@ -29,7 +29,9 @@ class Fixed:
 
 
 def settings(steps=1, **changes):
-    return TrainSettings(**({"steps": steps, "batch_size": 16} | changes))
+    """Every value that a test relies on, so that tuning the defaults breaks none."""
+    fixed = {"batch_size": 16, "r1": 0.2, "r1_interval": 1, "fresh_fake": False}
+    return TrainSettings(steps=steps, **(fixed | changes))
 
 
 def new_model(kind=DDGAN):
@@ -234,10 +236,11 @@ def test_a_short_run_gets_close_to_an_easy_distribution(kind):
         return sliced_wasserstein(model.sample(2000, rng=torch.Generator().manual_seed(8)), true)
 
     before = distance()
-    for _ in train(model, data, TrainSettings(steps=300, batch_size=128, ema_decay=0.95)):
+    rates = {"lr_generator": 3e-3, "lr_discriminator": 3e-3, "betas": (0.0, 0.99)}
+    for _ in train(model, data, settings(300, batch_size=128, ema_decay=0.98, **rates)):
         pass
-    assert before > 0.8
-    assert distance() < 0.3
+    assert before > 0.8  # over five seeds: 1.17 to 1.44 before, 0.04 to 0.13 after
+    assert distance() < 0.25
 
 
 # -- what it refuses -------------------------------------------------------------------------
