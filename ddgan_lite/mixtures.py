@@ -168,8 +168,8 @@ class GaussianMixture:
         """E_q[function(x)] (...)."""
         if self.dim > 1:
             return function(self.sample(n, rng)).mean(0)
-        # Every component gets 801 nodes over +-10 of its own std: exact to rounding, because
-        # the trapezoidal rule converges geometrically on such integrands.
+        # Every component gets 801 nodes over +-10 of its own std. The trapezoidal rule converges
+        # geometrically here: exact to rounding unless one component is far narrower than another.
         u = torch.linspace(-10, 10, 801, dtype=torch.float64)
         normal = torch.exp(-0.5 * u**2) / math.sqrt(2 * math.pi) * (u[1] - u[0])
         x = self.means + self.std.unsqueeze(-1) * u.reshape(-1, *[1] * self.means.ndim)

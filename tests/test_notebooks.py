@@ -1,0 +1,173 @@
+"""What every notebook keeps, and that chapter 00 is the library's method in 100 lines."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+
+from ddgan_lite import objectives
+from ddgan_lite.diffusion import Diffusion
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
+HUNDRED = FOLDER / "00_ddgan_in_100_lines.ipynb"
+
+
+def code_cells(path):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def code_lines(source):
+    """Lines that are neither blank, nor comment, nor docstring."""
+    if source.lstrip().startswith("import importlib"):  # the set-up cell for hosted notebooks
+        return []
+    docstrings = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node):
+            docstrings |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    numbered = enumerate(source.splitlines(), start=1)
+    return [
+        line
+        for number, line in numbered
+        if number not in docstrings and line.strip() and not line.strip().startswith("#")
+    ]
+
+
+def test_there_are_notebooks():
+    assert len(NOTEBOOKS) >= 5
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
+class TestContract:
+    def test_opens_with_what_the_reader_will_do_and_need(self, path):
+        first = nbformat.read(path, as_version=4).cells[0].source
+        assert first.startswith("# ")
+        for promise in ("**You will**", "**You need**", "**Time**"):
+            assert promise in first, f"{path.name} does not say {promise}"
+
+    def test_has_one_parameters_cell_with_a_profile(self, path):
+        tagged = [c for c in code_cells(path) if "parameters" in c.metadata.get("tags", [])]
+        assert len(tagged) == 1
+        assert 'profile = "quick"' in tagged[0].source
+
+    def test_has_exercises_and_a_summary(self, path):
+        prose = "\n".join(
+            c.source for c in nbformat.read(path, 4).cells if c.cell_type == "markdown"
+        )
+        for heading in ("## What we saw", "## Exercises", "## References"):
+            assert heading in prose
+
+    def test_cells_are_short_and_show_their_output(self, path):
+        for cell in code_cells(path):
+            assert len(cell.source.splitlines()) <= 35
+            assert not cell.source.rstrip().endswith(";")
+
+    def test_claims_are_asserted(self, path):
+        assert sum("assert " in cell.source for cell in code_cells(path)) >= 1
+
+    def test_every_figure_has_alt_text(self, path):
+        for cell in code_cells(path):
+            pictures = [o for o in cell.outputs if "image/png" in o.get("data", {})]
+            if pictures:
+                alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+                assert len(alt) > 40, f"a figure of {path.name} lacks a text: {cell.source[:60]}"
+
+    def test_outputs_are_stored_from_one_clean_run(self, path):
+        counts = [cell.execution_count for cell in code_cells(path)]
+        assert counts == list(range(1, len(counts) + 1)), "run `make notebooks`"
+
+    def test_metadata_hold_no_timing_and_no_papermill(self, path):
+        text = json.dumps([c.metadata for c in nbformat.read(path, 4).cells])
+        assert "papermill" not in text and "iopub" not in text
+        assert set(nbformat.read(path, 4).metadata) <= {"jupytext", "kernelspec", "language_info"}
+
+    def test_is_small(self, path):
+        assert path.stat().st_size <= 300_000
+
+
+def names_of_chapter_00():
+    """Run the definitions of chapter 00, not its training."""
+    space = {}
+    for cell in code_cells(HUNDRED):
+        if "train_ddpm(mlp" in cell.source:
+            break
+        exec(cell.source, space)
+    return space
+
+
+def test_chapter_00_is_at_most_100_lines():
+    assert sum(len(code_lines(cell.source)) for cell in code_cells(HUNDRED)) <= 100
+
+
+def test_chapter_00_does_not_import_the_library():
+    assert not any("ddgan_lite" in cell.source for cell in code_cells(HUNDRED))
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 4, 8])
+def test_chapter_00_has_the_librarys_schedule(num_steps):
+    alpha_bar, beta = names_of_chapter_00()["schedule"](num_steps)
+    diffusion = Diffusion(num_steps)
+    torch.testing.assert_close(alpha_bar.double(), diffusion.alpha_bar, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(beta.double(), diffusion.beta, rtol=1e-6, atol=1e-7)
+
+
+def test_chapter_00_has_the_librarys_posterior_and_pairs():
+    space = names_of_chapter_00()
+    t = torch.tensor([1, 2, 3, 4])
+    x_0, x_t = torch.randn(4, 2), torch.randn(4, 2)
+    torch.manual_seed(0)
+    theirs = Diffusion(4).posterior_sample(x_0, x_t, t)
+    torch.manual_seed(0)
+    ours = space["posterior_sample"](x_0, x_t, t.unsqueeze(1))
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+    torch.manual_seed(0)
+    theirs = Diffusion(4).q_sample_pair(x_0, t)
+    torch.manual_seed(0)
+    ours = space["true_pair"](x_0, t.unsqueeze(1))
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_chapter_00_has_the_librarys_losses():
+    space = names_of_chapter_00()
+    real, fake = torch.randn(16), torch.randn(16)
+    theirs = objectives.discriminator_loss(real, fake)
+    assert torch.equal(space["discriminator_loss"](real, fake), theirs["d_real"] + theirs["d_fake"])
+    theirs = objectives.generator_loss(fake)["g_adversarial"]
+    assert torch.equal(space["generator_loss"](fake), theirs)
+    x = torch.randn(16, 2, requires_grad=True)
+    logits = x.pow(3).sum(1)
+    assert torch.equal(space["r1"](logits, x), objectives.r1_penalty(logits, x))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
+def test_a_wrong_profile_gets_a_sentence(path):
+    check = next(cell for cell in code_cells(path) if "profile must be" in cell.source)
+    with pytest.raises(ValueError, match='profile must be "quick" or "full", got .fast.'):
+        exec(check.source, {"profile": "fast"})
+
+
+@pytest.mark.parametrize(("profile", "passes"), [("fast", False), ("full", True)])
+def test_papermill_sets_the_profile(profile, passes, tmp_path):
+    """The opening cells of chapter 04, by the papermill that readers use."""
+    book = nbformat.read(next(FOLDER.glob("04*.ipynb")), as_version=4)
+    check = next(i for i, cell in enumerate(book.cells) if "profile must be" in cell.source)
+    book.cells = book.cells[: check + 1]
+    nbformat.write(book, tmp_path / "start.ipynb")
+    command = [sys.executable, "-m", "papermill", "start.ipynb", "out.ipynb", "--no-progress-bar"]
+    done = subprocess.run(
+        [*command, "-k", "python3", "-p", "profile", profile],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode == 0) == passes, done.stderr
+    if passes:
+        assert 'profile = \\"full\\"' in (tmp_path / "out.ipynb").read_text()
+    else:
+        assert 'profile must be "quick" or "full", got \'fast\'.' in done.stderr
