@@ -148,7 +148,7 @@ def test_chapter_00_has_the_librarys_losses():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
 def test_a_wrong_profile_gets_a_sentence(path):
     check = next(cell for cell in code_cells(path) if "profile must be" in cell.source)
-    with pytest.raises(ValueError, match='profile must be "quick" or "full", got .fast.'):
+    with pytest.raises(ValueError, match=r"got 'fast'\."):
         exec(check.source, {"profile": "fast"})
 
 
