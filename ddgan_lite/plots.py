@@ -73,7 +73,7 @@ def points(ax: Axes, samples: Tensor, mixture: GaussianMixture | None = None, **
 
 
 def panels(
-    samples: dict[str, Tensor], mixture: GaussianMixture, *, shown: int = 4000, width: float = 2.6
+    samples: dict[str, Tensor], mixture: GaussianMixture, *, shown: int = 2500, width: float = 2.6
 ) -> Figure:
     """A row of sample sets (n, 2), one panel each, titled by their names."""
     figure, axes = plt.subplots(
@@ -119,7 +119,7 @@ def losses(ax: Axes, log: Sequence[dict[str, float]], names: Sequence[str], *, s
     ax.legend()
 
 
-def trajectory(steps: Sequence[Tensor], mixture: GaussianMixture, *, shown: int = 3000) -> Figure:
+def trajectory(steps: Sequence[Tensor], mixture: GaussianMixture, *, shown: int = 1500) -> Figure:
     """x_T, .., x_0 side by side, coloured by the place where each sample ends."""
     num_steps = len(steps) - 1
     figure, axes = plt.subplots(
@@ -134,7 +134,7 @@ def trajectory(steps: Sequence[Tensor], mixture: GaussianMixture, *, shown: int 
 
 
 def animation(
-    steps: Sequence[Tensor], mixture: GaussianMixture, *, alt: str, shown: int = 600
+    steps: Sequence[Tensor], mixture: GaussianMixture, *, alt: str, shown: int = 400
 ) -> HTML:
     """The steps x_T, .., x_0 as a moving picture that plays three times and stops.
 
