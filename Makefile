@@ -39,8 +39,8 @@ test: $(READY)  ## test the library, then the stored outputs of every notebook
 notebooks: pair  ## run the notebooks that changed and store their outputs (CHAPTER=04 for one)
 	$(PY) tools/store_outputs.py $(CHAPTER)
 
-pair: $(READY)  ## carry edits between each notebook's .md and its .ipynb
-	$(PY) -m jupytext --sync notebooks/[0-9]*.md
+pair: $(READY)  ## carry edits of each notebook's .md over to its .ipynb, outputs kept
+	$(PY) -m jupytext --to ipynb --update notebooks/[0-9]*.md
 
 lint: $(READY)  ## style, spelling, notebook pairs, the public address
 	$(PY) -m ruff check
