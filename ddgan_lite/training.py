@@ -60,7 +60,7 @@ class TrainSettings:
         ValueError: if a value is out of range.
     """
 
-    steps: int = 10_000
+    steps: int = 9_000
     batch_size: int = 1024
     lr_generator: float = 6e-3
     lr_discriminator: float = 6e-3
