@@ -94,7 +94,8 @@ def main() -> int:
     stage(notebooks)
     site = BUILD / "html"
     shutil.rmtree(site, ignore_errors=True)
-    build = [sys.executable, "-m", "jupyter_book.cli.main", "build", "-W", "--keep-going", "--all"]
+    jupyter_book = Path(sys.executable).parent / "jupyter-book"
+    build = [str(jupyter_book), "build", "-W", "--keep-going", "--all"]
     done = subprocess.run([*build, "--path-output", str(ROOT), str(STAGING)], cwd=ROOT)
     if done.returncode:
         return done.returncode
