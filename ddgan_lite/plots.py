@@ -119,7 +119,7 @@ def losses(ax: Axes, log: Sequence[dict[str, float]], names: Sequence[str], *, s
     ax.legend()
 
 
-def trajectory(steps: Sequence[Tensor], mixture: GaussianMixture, *, shown: int = 1500) -> Figure:
+def trajectory(steps: Sequence[Tensor], mixture: GaussianMixture, *, shown: int = 1000) -> Figure:
     """x_T, .., x_0 side by side, coloured by the place where each sample ends."""
     num_steps = len(steps) - 1
     figure, axes = plt.subplots(
@@ -134,7 +134,7 @@ def trajectory(steps: Sequence[Tensor], mixture: GaussianMixture, *, shown: int 
 
 
 def animation(
-    steps: Sequence[Tensor], mixture: GaussianMixture, *, alt: str, shown: int = 400
+    steps: Sequence[Tensor], mixture: GaussianMixture, *, alt: str, shown: int = 300
 ) -> HTML:
     """The steps x_T, .., x_0 as a moving picture that plays three times and stops.
 
@@ -144,8 +144,8 @@ def animation(
     points(ax, steps[0][:shown], mixture, color=_colours(steps[-1][:shown]), s=4, alpha=0.7)
     ax.set(xlim=(-3.4, 3.4), ylim=(-3.4, 3.4))
     dots = ax.collections[-1]
-    # Three frames of movement between two states; the writer rests on each state reached.
-    frames = [(0, 0.0)] + [(k, part / 3) for k in range(len(steps) - 1) for part in (1, 2, 3)]
+    # One frame of movement between two states; the writer rests on each state reached.
+    frames = [(0, 0.0)] + [(k, part / 2) for k in range(len(steps) - 1) for part in (1, 2)]
 
     def draw(frame: tuple[int, float]) -> list:
         k, part = frame
@@ -163,11 +163,11 @@ def animation(
 
 
 class _ThreeTimes(PillowWriter):
-    """Every third frame stays a while, and the picture stops; matplotlib's own never does."""
+    """Every second frame stays a while, and the picture stops; matplotlib's own never does."""
 
     def finish(self):
-        first, *rest = [frame.convert("RGB").quantize(48, dither=0) for frame in self._frames]
-        duration = [900 if k % 3 == 0 else 120 for k in range(len(self._frames))]
+        first, *rest = [frame.convert("RGB").quantize(32, dither=0) for frame in self._frames]
+        duration = [900 if k % 2 == 0 else 150 for k in range(len(self._frames))]
         first.save(
             self.outfile,
             save_all=True,
