@@ -171,3 +171,19 @@ def test_papermill_sets_the_profile(profile, passes, tmp_path):
         assert 'profile = \\"full\\"' in (tmp_path / "out.ipynb").read_text()
     else:
         assert 'profile must be "quick" or "full", got \'fast\'.' in done.stderr
+
+
+@pytest.mark.parametrize(("altered", "returncode"), [(False, 0), (True, 1)])
+def test_nbval_notices_an_output_altered_by_hand(altered, returncode, tmp_path):
+    """The first cells of chapter 03, whose printed result is deterministic."""
+    book = nbformat.read(next(FOLDER.glob("03*.ipynb")), as_version=4)
+    last = next(i for i, cell in enumerate(book.cells) if "brute_force" in cell.source)
+    book.cells = book.cells[: last + 1]
+    (printed,) = book.cells[last].outputs
+    assert printed.text.endswith("below 1e-8\n")
+    if altered:
+        printed.text = printed.text.replace("1e-8", "1e-9")
+    nbformat.write(book, tmp_path / "03_start.ipynb")
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q"]
+    done = subprocess.run([*command, str(tmp_path)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == returncode, done.stdout
