@@ -1,0 +1,1 @@
+"""Denoising Diffusion GANs: a compact library, and the one behind the book."""

@@ -51,9 +51,9 @@ class TrainSettings:
             runs the penalty is *not* multiplied by the interval, so the effective strength is
             gamma / r1_interval (StyleGAN2 multiplies).
         ema_decay: decay of the averaged generator.
-        fresh_fake: draw new x_t, t and z for the generator's update, as the paper does. Off, the
-            fake that the discriminator has just judged serves both, which saves a third of the
-            work and trains as well on toy data.
+        fresh_fake: draw new x_t, t and z for the generator's update, as the published runs do.
+            Off, the fake that the discriminator has just judged serves both updates, which saves
+            one pass through the generator.
         seed: of this run's own random generator.
 
     Raises:

@@ -1,0 +1,1 @@
+"""Models to compare with, trained on the same data by the same rules."""
