@@ -25,6 +25,8 @@ arguments = parser.parse_args()
 torch.set_num_threads(1)  # networks this small run fastest on one thread
 torch.set_flush_denormal(True)  # Adam's averages of idle units decay into slow, tiny numbers
 data = gaussian_grid()
+# The first optimiser of a process imports torch's compiler, some seconds that are no training.
+next(train(DDGAN(MLPConfig()), data, TrainSettings(steps=1)))
 for seed in range(arguments.first, arguments.first + arguments.seeds):
     torch.manual_seed(seed)
     model = DDGAN(MLPConfig(), step_weights=(11, 3, 3, 3))
