@@ -83,6 +83,12 @@ class TrainSettings:
             raise ValueError(f"r1 must not be negative, got {self.r1}.")
 
 
+def forget_gradients(weights: list[Tensor]) -> None:
+    """What Optimizer.zero_grad does, whose bookkeeping is 4 % of a step of a small network."""
+    for weight in weights:
+        weight.grad = None
+
+
 def train(
     model: AdversarialModel, data: Data, settings: TrainSettings
 ) -> Iterator[dict[str, float]]:
@@ -142,7 +148,7 @@ def train(
         if penalise:
             losses["r1"] = r1_penalty(real_logits, real)
             total = total + 0.5 * settings.r1 * losses["r1"]
-        opt_d.zero_grad()
+        forget_gradients(weights_d)
         total.backward(inputs=weights_d)
         opt_d.step()
 
@@ -151,7 +157,7 @@ def train(
             real, condition = model.real_pair(x_0, rng)
             fake = model.fake_like(real, condition, rng)
         losses |= generator_loss(discriminator(fake, *condition))
-        opt_g.zero_grad()
+        forget_gradients(weights_g)
         losses["g_adversarial"].backward(inputs=weights_g)
         opt_g.step()
         model.averaged.update(generator)
