@@ -1,0 +1,187 @@
+"""The building blocks that generator and discriminators share.
+
+Weights start uniform with variance 1 / fan_avg, biases at 0; a layer that is to be silent at
+first (the last of a residual branch) starts at exactly 0.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def scaled(layer: nn.Module, scale: float = 1.0) -> nn.Module:
+    """Start a linear or convolutional layer at variance ``scale`` / fan_avg, biases at 0."""
+    if scale == 0:
+        nn.init.zeros_(layer.weight)
+    else:
+        nn.init.xavier_uniform_(layer.weight, gain=math.sqrt(scale))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def conv(fan_in: int, fan_out: int, size: int = 3, *, scale: float = 1.0, **options) -> nn.Conv2d:
+    """A convolution that keeps the resolution, unless ``options`` say otherwise."""
+    options = {"padding": size // 2, **options}
+    return scaled(nn.Conv2d(fan_in, fan_out, size, **options), scale)
+
+
+def linear(fan_in: int, fan_out: int) -> nn.Linear:
+    """A linear layer with the initial weights of all others."""
+    return scaled(nn.Linear(fan_in, fan_out))
+
+
+class Resample(nn.Module):
+    """Blur with [1, 3, 3, 1] / 8 in both directions, and halve or double the resolution.
+
+    The kernel is what a depthwise convolution of stride 2 (down) or its transpose (up) needs;
+    the transpose spreads each pixel over four, hence the factor 4. Resampling through a low-pass
+    filter keeps aliasing out of the features (Zhang 2019; Karras et al. 2020).
+    """
+
+    def __init__(self, direction: str):
+        super().__init__()
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        kernel = torch.outer(taps, taps) * {"down": 1, "up": 4}[direction]
+        self.direction = direction
+        self.register_buffer("kernel", kernel.reshape(1, 1, 4, 4), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (n, C, H, W) -> (n, C, H / 2, W / 2) or (n, C, 2 H, 2 W)."""
+        channels = x.shape[1]
+        kernel = self.kernel.to(x.dtype).expand(channels, 1, 4, 4)
+        filtered = F.conv2d if self.direction == "down" else F.conv_transpose2d
+        return filtered(x, kernel, stride=2, padding=1, groups=channels)
+
+
+class Blur(nn.Module):
+    """The same filter at stride 1, with 2 pixels of zeros around: (H, W) -> (H + 1, W + 1)."""
+
+    def __init__(self):
+        super().__init__()
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        self.register_buffer("kernel", torch.outer(taps, taps)[None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (n, C, H, W) -> (n, C, H + 1, W + 1)."""
+        kernel = self.kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4)
+        return F.conv2d(x, kernel, padding=2, groups=x.shape[1])
+
+
+class TimeEmbedding(nn.Module):
+    """Sines and cosines of t at geometrically spaced frequencies (Vaswani et al. 2017).
+
+    The networks receive t = 1..T, the noise level of x_t, as everywhere in this library. The
+    published weights were trained on t - 1 = 0..T - 1: the subtraction happens here and
+    nowhere else.
+
+    Args:
+        size: length of the embedding, even.
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        half = size // 2
+        frequencies = torch.exp(-math.log(10_000) * torch.arange(half) / max(half - 1, 1))
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """t (n,) in 1..T -> (n, size)."""
+        angles = (t - 1).float()[:, None] * self.frequencies
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class PixelNorm(nn.Module):
+    """Scale each row to mean square 1 (Karras et al. 2018)."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
+
+
+class AdaGN(nn.Module):
+    """Group normalisation whose gain and bias are read off the latent's style w.
+
+    This is where the latent enters: the same features, turned up, down or off per channel.
+    Gains start near 1 and biases near 0.
+    """
+
+    def __init__(self, channels: int, style_dim: int):
+        super().__init__()
+        self.groups = group_count(channels)
+        self.style = linear(style_dim, 2 * channels)
+        with torch.no_grad():
+            self.style.bias[:channels] = 1
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x (n, C, H, W), w (n, style_dim) -> (n, C, H, W)."""
+        gain, bias = self.style(w)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(bias, gain, F.group_norm(x, self.groups, eps=1e-6))
+
+
+def group_count(channels: int) -> int:
+    """Groups of a normalisation: at least 4 channels each, at most 32 groups."""
+    return max(min(channels // 4, 32), 1)
+
+
+class Attention(nn.Module):
+    """Self-attention over the pixels of one feature map, one head, as a residual branch.
+
+    scaled_dot_product_attention never writes down the (H W) x (H W) table of weights.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = nn.GroupNorm(group_count(channels), channels, eps=1e-6)
+        self.query, self.key, self.value = (conv(channels, channels, 1, scale=0.1) for _ in "qkv")
+        self.out = conv(channels, channels, 1, scale=0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (n, C, H, W) -> (n, C, H, W)."""
+        h = self.norm(x)
+        rows = [
+            part(h).flatten(2).transpose(1, 2).unsqueeze(1)  # (n, 1, H W, C)
+            for part in (self.query, self.key, self.value)
+        ]
+        h = F.scaled_dot_product_attention(*rows)
+        return join(x, self.out(h.squeeze(1).transpose(1, 2).reshape(x.shape)))
+
+
+def join(a: Tensor, b: Tensor) -> Tensor:
+    """(a + b) / sqrt(2): the sum of two branches of equal variance keeps that variance."""
+    return (a + b).mul_(math.sqrt(0.5))
+
+
+class MinibatchStd(nn.Module):
+    """Append how much samples of a group differ from each other, as one more channel.
+
+    A generator that always draws the same thing is given away at once (Karras et al. 2018).
+    Sample i is grouped with i + n/4, i + n/2 and i + 3n/4.
+    """
+
+    group = 4
+
+    @classmethod
+    def check(cls, n: int) -> None:
+        """Refuse a batch size that cannot be cut into groups.
+
+        Raises:
+            ValueError: unless n is below 4 or a multiple of 4.
+        """
+        if n > cls.group and n % cls.group:
+            raise ValueError(
+                f"this discriminator compares samples in groups of {cls.group}: the batch of each "
+                f"process must be 1, 2, 3 or a multiple of {cls.group}, got {n}."
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (n, C, H, W) -> (n, C + 1, H, W)."""
+        n, c, h, w = x.shape
+        self.check(n)
+        group = min(n, self.group)
+        # Two passes on purpose: torch.var would need float32 anyway under mixed precision.
+        rows = x.float().reshape(group, n // group, c, h, w)
+        std = ((rows - rows.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
+        extra = std.repeat(group).to(x.dtype)[:, None, None, None].expand(n, 1, h, w)
+        return torch.cat([x, extra], dim=1)

@@ -1,0 +1,100 @@
+"""One configuration for both image networks."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from ddgan_lite.networks.discriminator import BLOCKS, ImageDiscriminator
+from ddgan_lite.networks.generator import UNetGenerator
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """The architecture of an image generator and discriminator; defaults: the paper's CIFAR-10.
+
+    Attributes:
+        shape: (C, H, W) of the images, square.
+        num_steps: T, the number of denoising steps.
+        latent_dim: size of the latent z, at least 1.
+        width: channels of the generator's first level.
+        multipliers: width of each level in units of ``width``; the resolution halves in between.
+        blocks: residual blocks per level.
+        attention_size: feature-map width with attention (the middle always has it).
+        style_dim, mapping_depth: size of the style w and depth of the mapping z -> w.
+        discriminator: ``"small"`` (published for 32 px) or ``"large"`` (for 256 px).
+        discriminator_width: its channels are 2, 4 and 8 times this.
+        discriminator_time_dim: size of its time embedding.
+
+    Raises:
+        ValueError: if a size is out of range or the images cannot be halved often enough.
+    """
+
+    shape: tuple[int, int, int] = (3, 32, 32)
+    num_steps: int = 4
+    latent_dim: int = 100
+    width: int = 128
+    multipliers: tuple[int, ...] = (1, 2, 2, 2)
+    blocks: int = 2
+    attention_size: int = 16
+    style_dim: int = 256
+    mapping_depth: int = 4
+    discriminator: str = "small"
+    discriminator_width: int = 64
+    discriminator_time_dim: int = 256
+
+    def __post_init__(self):
+        for name in ("shape", "multipliers"):  # JSON brings lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if len(self.shape) != 3 or self.shape[0] < 1 or self.shape[1] != self.shape[2]:
+            raise ValueError(f"shape must be (channels, size, size), got {self.shape}.")
+        for name in ("num_steps", "latent_dim", "blocks", "style_dim", "discriminator_width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name, lowest in (("width", 4), ("discriminator_time_dim", 4)):
+            if getattr(self, name) < lowest or getattr(self, name) % 2:
+                raise ValueError(
+                    f"{name} must be even and at least {lowest}, got {getattr(self, name)}."
+                )
+        if self.mapping_depth < 0:
+            raise ValueError(f"mapping_depth must not be negative, got {self.mapping_depth}.")
+        if not self.multipliers or min(self.multipliers) < 1:
+            raise ValueError(f"multipliers must be positive numbers, got {self.multipliers}.")
+        for channels in {self.width * multiplier for multiplier in self.multipliers}:
+            if channels > 128 and channels % 32 or channels <= 128 and channels % 4:
+                raise ValueError(
+                    f"width times multiplier must be a multiple of 4 (above 128: of 32), "
+                    f"got {channels}."
+                )
+        if self.discriminator not in BLOCKS:
+            raise ValueError(
+                f"discriminator must be one of {', '.join(BLOCKS)}, got {self.discriminator!r}."
+            )
+        size, halvings = self.shape[2], len(self.multipliers) - 1
+        lowest = 2 ** sum(down for _, down in BLOCKS[self.discriminator])
+        if size % 2**halvings or size < lowest:
+            raise ValueError(
+                f"images of {size} pixels do not fit: {len(self.multipliers)} levels need a "
+                f"multiple of {2**halvings}, the {self.discriminator} discriminator at least "
+                f"{lowest} pixels."
+            )
+
+    def build_generator(self) -> nn.Module:
+        return UNetGenerator(
+            self.shape,
+            self.latent_dim,
+            self.width,
+            self.multipliers,
+            self.blocks,
+            self.attention_size,
+            self.style_dim,
+            self.mapping_depth,
+        )
+
+    def build_discriminator(self) -> nn.Module:
+        return ImageDiscriminator(
+            self.shape[0],
+            self.discriminator_width,
+            self.discriminator_time_dim,
+            BLOCKS[self.discriminator],
+            silent_start=self.discriminator == "small",
+        )
