@@ -2,11 +2,12 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
+from safetensors.torch import save_file
 from torch import Tensor
 
 FORMAT = "ddgan_lite/1"
@@ -28,18 +29,50 @@ def write(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = to_bytes(tensors, metadata={"format": FORMAT, "header": json.dumps(header)})
+    metadata = {"format": FORMAT, "header": json.dumps(header)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
+        save_file(tensors, temporary, metadata)
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except SafetensorError as error:  # how safetensors reports what the system refused
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{path} could not be written: {error}") from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return path
+
+
+def history(folder: str | os.PathLike) -> list[Path]:
+    """The training checkpoints in ``folder``, oldest first."""
+    return sorted(Path(folder).glob("step_*.safetensors"))
+
+
+def locate(source: str | os.PathLike) -> Path:
+    """The file behind a path, the folder of a run, or a name on the Hugging Face hub.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = [*history(path / "checkpoints"), *path.glob("model.safetensors")]
+        if not found:
+            raise FileNotFoundError(f"The folder {path} holds no model and no checkpoint.")
+        return found[-1]
+    if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+(?<!\.safetensors)", str(source)):
+        return path
+    from huggingface_hub import hf_hub_download  # imported when needed: it takes a while
+
+    try:
+        return Path(hf_hub_download(str(source), "model.safetensors"))
+    except Exception as error:  # offline, private, misspelled: the hub has a dozen classes
+        raise FileNotFoundError(
+            f"{source} is neither a file here nor a model that the Hugging Face hub would give "
+            f"us ({type(error).__name__}). Check the name and the network."
+        ) from error
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:

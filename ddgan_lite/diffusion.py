@@ -11,6 +11,8 @@ import numbers
 import torch
 from torch import Tensor
 
+from ddgan_lite.randomness import randn_like
+
 
 class Diffusion:
     """The variance-preserving chain q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I).
@@ -119,13 +121,13 @@ class Diffusion:
             rng: the random generator, on the device of ``x_0``.
         """
         self.check_t(t, lowest=0)
-        noise = torch.randn(x_0.shape, generator=rng, dtype=x_0.dtype, device=x_0.device)
+        noise = randn_like(x_0, rng)
         return self._at("sqrt_alpha_bar", t, x_0) * x_0 + self._at("sigma_bar", t, x_0) * noise
 
     def q_step(self, x_prev: Tensor, t: int | Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Draw x_t ~ q(x_t | x_{t-1}) for t = 1..T; shapes as in :meth:`q_sample`."""
         self.check_t(t)
-        noise = torch.randn(x_prev.shape, generator=rng, dtype=x_prev.dtype, device=x_prev.device)
+        noise = randn_like(x_prev, rng)
         return self._at("sqrt_alpha", t, x_prev) * x_prev + self._at("sqrt_beta", t, x_prev) * noise
 
     def q_sample_pair(
@@ -150,8 +152,7 @@ class Diffusion:
     ) -> Tensor:
         """Draw x_{t-1} ~ q(x_{t-1} | x_t, x_0). At t = 1 this is x_0 itself."""
         mean, std = self._posterior(x_0, x_t, t)
-        noise = torch.randn(mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
-        return mean + std * noise
+        return mean + std * randn_like(mean, rng)
 
     def _posterior(self, x_0: Tensor, x_t: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
         self.check_t(t)

@@ -1,6 +1,6 @@
 """A Denoising Diffusion GAN: generator, discriminator and the chain between them."""
 
-import dataclasses
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ddgan_lite import checkpoints
 from ddgan_lite.diffusion import Diffusion
 from ddgan_lite.ema import EMA
-from ddgan_lite.networks import CONFIGS, MLPConfig
+from ddgan_lite.networks import CONFIGS, MLPConfig, UNetConfig, describe
+from ddgan_lite.randomness import own_rows, randn
 
 
 class DDGAN(nn.Module):
@@ -36,7 +37,9 @@ class DDGAN(nn.Module):
         ValueError: if step_weights is not one non-negative number per step.
     """
 
-    def __init__(self, config: MLPConfig, *, step_weights: Sequence[float] | None = None):
+    def __init__(
+        self, config: MLPConfig | UNetConfig, *, step_weights: Sequence[float] | None = None
+    ):
         super().__init__()
         self.config = config
         self.diffusion = Diffusion(config.num_steps)
@@ -66,7 +69,11 @@ class DDGAN(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """A true x_{t-1} and its condition (x_t, t), with t drawn by ``step_weights``."""
         weights = self.step_weights.to(x_0.device)
-        t = torch.multinomial(weights, len(x_0), replacement=True, generator=rng) + 1
+        t = 1 + own_rows(
+            lambda rows: torch.multinomial(weights, rows, replacement=True, generator=rng),
+            len(x_0),
+            rng,
+        )
         x_prev, x_t = self.diffusion.q_sample_pair(x_0, t, rng)
         return x_prev, (x_t, t)
 
@@ -81,7 +88,7 @@ class DDGAN(nn.Module):
 
     def draw_latent(self, n: int, rng: torch.Generator | None = None) -> Tensor:
         """z ~ N(0, I), shape (n, latent_dim)."""
-        return torch.randn(n, self.config.latent_dim, generator=rng, device=self.device)
+        return randn((n, self.config.latent_dim), rng, torch.float32, self.device)
 
     def predict(
         self,
@@ -140,11 +147,27 @@ class DDGAN(nn.Module):
             yield x
 
     def sample(
-        self, n: int, *, weights: str = "averaged", rng: torch.Generator | None = None
+        self,
+        n: int,
+        *,
+        weights: str = "averaged",
+        rng: torch.Generator | None = None,
+        batch_size: int | None = None,
     ) -> Tensor:
-        """Draw n samples (n, *shape) by T denoising steps; arguments as in sample_steps."""
-        *_, x_0 = self.sample_steps(n, weights=weights, rng=rng)
-        return x_0
+        """Draw n samples (n, *shape) by T denoising steps; arguments as in sample_steps.
+
+        They are drawn ``batch_size`` at a time, so that memory does not grow with n; left out,
+        a batch is about as many numbers as 128 images of 32 x 32 pixels.
+        """
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}.")
+        at_once = batch_size or max(1, 128 * 3 * 32 * 32 // math.prod(self.config.shape))
+        batches = []
+        for start in range(0, n, at_once):
+            for x in self.sample_steps(min(at_once, n - start), weights=weights, rng=rng):
+                x_0 = x  # the earlier steps are let go
+            batches.append(x_0)
+        return torch.cat(batches)
 
     # -- files -------------------------------------------------------------------------------
 
@@ -153,23 +176,31 @@ class DDGAN(nn.Module):
 
         ``provenance`` (data, seed, hardware, ...) goes into the file's header with it.
         """
-        kind = next(name for name, cls in CONFIGS.items() if isinstance(self.config, cls))
-        header = {
-            "kind": kind,
-            "config": dataclasses.asdict(self.config),
-            "provenance": provenance,
-        }
+        header = {**describe(self.config), "provenance": provenance}
         return checkpoints.write(path, self._network("averaged").state_dict(), header)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "DDGAN":
-        """A model ready to sample, from a file written by :meth:`save`.
+    def load(cls, source: str | os.PathLike) -> "DDGAN":
+        """A model ready to sample.
+
+        Args:
+            source: a file written by :meth:`save`, a training checkpoint (its averaged weights
+                are taken), the folder of a run, or a name on the Hugging Face hub,
+                ``"owner/name"``, whose ``model.safetensors`` is downloaded.
 
         Raises:
-            FileNotFoundError: if there is no such file.
+            FileNotFoundError: if there is no such file, or no way to download it.
             CheckpointError: if it is not such a file, or not a whole one.
         """
+        path = checkpoints.locate(source)
         tensors, header = checkpoints.read(path)
+        if isinstance(header, dict) and "training" in header:
+            prefix = "averaged/"
+            tensors = {
+                name.removeprefix(prefix): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(prefix)
+            }
         try:
             model = cls(CONFIGS[header["kind"]](**header["config"]))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:  # too large: Runtime

@@ -1,26 +1,34 @@
-"""The adversarial training loop: a generator of named losses that the caller drives."""
+"""The adversarial training loop: one step after another, named losses out, exact resumption."""
 
+import math
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast, reduce
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from ddgan_lite.ema import EMA
+from ddgan_lite.images import Images, to_unit
+from ddgan_lite.model import DDGAN
+from ddgan_lite.networks.layers import MinibatchStd
 from ddgan_lite.objectives import discriminator_loss, generator_loss, r1_penalty
+from ddgan_lite.randomness import SharedGenerator, own_rows
+from ddgan_lite.settings import PRECISIONS, TrainSettings
 
 
 class Data(Protocol):
-    """Where training samples come from."""
+    """Where training samples come from: an endless supply, or :class:`ddgan_lite.images.Images`."""
 
     def sample(self, n: int, rng: torch.Generator | None = None) -> Tensor:
         """n clean samples (n, ...), drawn at random; ``rng`` is on the CPU."""
 
 
 class AdversarialModel(Protocol):
-    """What :func:`train` needs: :class:`~ddgan_lite.model.DDGAN` has it, and so does a plain GAN.
+    """What training needs: :class:`~ddgan_lite.model.DDGAN` has it, and so does a plain GAN.
 
     A sample comes with the ``condition`` under which the discriminator judges it: (x_t, t) for
     DDGAN, nothing for a GAN.
@@ -36,57 +44,221 @@ class AdversarialModel(Protocol):
     def fake_like(self, real: Tensor, condition: tuple, rng: torch.Generator | None) -> Tensor: ...
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """How to train; the defaults are the tuned recipe for 25 Gaussians.
-
-    Attributes:
-        steps: generator updates, each after one discriminator update.
-        batch_size: samples per update.
-        lr_generator, lr_discriminator: Adam's learning rates at the start; both fall along a
-            cosine over ``steps`` to ``lr_end`` times that.
-        betas: Adam's decay rates.
-        r1: gamma, the weight of the R1 penalty; the loss adds gamma / 2 times the penalty.
-        r1_interval: discriminator updates from one penalty to the next. As in the published
-            runs the penalty is *not* multiplied by the interval, so the effective strength is
-            gamma / r1_interval (StyleGAN2 multiplies).
-        ema_decay: decay of the averaged generator.
-        fresh_fake: draw new x_t, t and z for the generator's update, as the published runs do.
-            Off, the fake that the discriminator has just judged serves both updates, which saves
-            one pass through the generator.
-        seed: of this run's own random generator.
-
-    Raises:
-        ValueError: if a value is out of range.
-    """
-
-    steps: int = 9_000
-    batch_size: int = 1024
-    lr_generator: float = 6e-3
-    lr_discriminator: float = 6e-3
-    lr_end: float = 0.01
-    betas: tuple[float, float] = (0.0, 0.99)
-    r1: float = 0.2
-    r1_interval: int = 4
-    ema_decay: float = 0.995
-    fresh_fake: bool = False
-    seed: int = 0
-
-    def __post_init__(self):
-        for name in ("steps", "batch_size", "r1_interval"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("lr_generator", "lr_discriminator"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
-        if not self.r1 >= 0:
-            raise ValueError(f"r1 must not be negative, got {self.r1}.")
-
-
 def forget_gradients(weights: list[Tensor]) -> None:
     """What Optimizer.zero_grad does, whose bookkeeping is 4 % of a step of a small network."""
     for weight in weights:
         weight.grad = None
+
+
+class Trainer:
+    """A training run in memory; iterate over it to train.
+
+    The run is the same on one process and on several (``accelerate launch``), up to rounding:
+    each draws the whole batch's random numbers and takes its rows. Gradients are averaged by
+    hand, as StyleGAN does, because DistributedDataParallel's hooks do not expect a network that
+    is differentiated twice.
+
+    Args:
+        model: what to train, on the device on which to train it.
+        data: where the samples come from.
+        settings: how to train.
+
+    Attributes:
+        step: generator updates made so far.
+
+    Raises:
+        ValueError: if the model has no discriminator, or the batch cannot be shared out.
+    """
+
+    def __init__(self, model: AdversarialModel, data: Data, settings: TrainSettings):
+        if model.discriminator is None:
+            raise ValueError("this model has no discriminator: it was loaded for sampling only.")
+        self.model, self.data, self.settings, self.step = model, data, settings, 0
+        networks = [model.generator, model.discriminator]
+        process = PartialState()
+        self.rank, self.processes = process.process_index, process.num_processes
+        parts = self.processes * settings.accumulate
+        if settings.batch_size % parts:
+            raise ValueError(
+                f"a batch of {settings.batch_size} cannot be cut into {parts} equal parts "
+                f"({self.processes} processes, accumulate={settings.accumulate})."
+            )
+        if any(isinstance(module, MinibatchStd) for module in networks[1].modules()):
+            MinibatchStd.check(settings.batch_size // parts)
+
+        cuda = model.device.type == "cuda"
+        fast = cuda and any(isinstance(module, nn.Conv2d) for module in networks[0].modules())
+        self.compiled = fast if settings.compile is None else settings.compile
+        self.channels_last = fast if settings.channels_last is None else settings.channels_last
+        asked = settings.mixed_precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+        precision = PRECISIONS[asked]
+        if precision is torch.float16 and not cuda:
+            raise ValueError("mixed_precision='fp16' needs a CUDA device: take 'bf16' or 'no'.")
+        self.mixed = precision is not None
+        self.autocast = torch.autocast(model.device.type, precision, enabled=self.mixed)
+        for network in networks:
+            if self.channels_last:
+                network.to(memory_format=torch.channels_last)
+            if self.compiled:
+                network.compile()
+            for weight in network.parameters() if self.processes > 1 else ():
+                weight.data.copy_(broadcast(weight.data))  # all start where the first does
+
+        self.weights = [list(network.parameters()) for network in networks]
+        rates = (settings.lr_generator, settings.lr_discriminator)
+        self.optimisers = [
+            torch.optim.Adam(weights, lr=lr, betas=settings.betas, fused=True)
+            for weights, lr in zip(self.weights, rates, strict=True)
+        ]
+        self.schedules = [
+            CosineAnnealingLR(opt, settings.steps, eta_min=settings.lr_end * opt.defaults["lr"])
+            for opt in self.optimisers
+        ]
+        # One each: an overflow in one network is no news about the other.
+        self.scalers = [
+            torch.amp.GradScaler(model.device.type, enabled=precision is torch.float16)
+            for _ in networks
+        ]
+        model.averaged = EMA(networks[0], settings.ema_decay)
+        self.rng = SharedGenerator(model.device)
+        # Data are drawn on the CPU, wherever the model is; there both are one stream.
+        self.data_rng = SharedGenerator() if model.device.type != "cpu" else self.rng
+        for rng in (self.rng, self.data_rng):
+            rng.manual_seed(settings.seed)
+
+    # -- one step ----------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        """Train from ``step`` to the end; yields the losses of every step."""
+        batches = self._batches()
+        while self.step < self.settings.steps:
+            yield self.advance(next(batches))
+
+    def _batches(self) -> Iterator[Tensor]:
+        """This process's rows of every batch, from the present step on."""
+        size = self.settings.batch_size
+        if isinstance(self.data, Images):
+            for images in self.data.batches(
+                size,
+                seed=self.settings.seed,
+                start=self.step,
+                part=slice(self.rank, None, self.processes),
+                device=self.model.device,
+                workers=self.settings.workers,
+            ):
+                yield to_unit(images)
+        while True:
+            x_0 = self.data.sample(size, self.data_rng)[self.rank :: self.processes]
+            yield x_0.to(self.model.device, torch.float32)
+
+    def _parts(self, x_0: Tensor) -> Iterator[Tensor]:
+        """The batch in ``accumulate`` parts; each meets the random numbers of its own rows."""
+        accumulate = self.settings.accumulate
+        self.rng.shares = self.processes * accumulate
+        begin = self.rng.get_state() if accumulate > 1 else None
+        for part in range(accumulate):
+            if part:
+                self.rng.set_state(begin)
+            self.rng.share = self.rank + self.processes * part
+            yield x_0[part::accumulate]
+
+    def _mirror(self, x_0: Tensor) -> Tensor:
+        """Mirror half of the images left to right."""
+        self.rng.share, self.rng.shares = self.rank, self.processes
+        coins = own_rows(
+            lambda rows: torch.rand(rows, generator=self.rng, device=x_0.device), len(x_0), self.rng
+        )
+        return torch.where((coins < 0.5)[:, None, None, None], x_0.flip(3), x_0)
+
+    def advance(self, x_0: Tensor) -> dict[str, float]:
+        """One update of each network on this process's clean samples x_0 (n, ...).
+
+        Returns:
+            The losses by name, averaged over the whole batch; ``r1`` when it was due.
+
+        Raises:
+            ValueError: if the first data are not finite.
+            FloatingPointError: if a loss stops being finite.
+        """
+        settings, model, discriminator = self.settings, self.model, self.model.discriminator
+        if self.step == 0 and not torch.isfinite(x_0).all():
+            raise ValueError("the training data hold values that are not finite.")
+        if self.channels_last:
+            x_0 = x_0.contiguous(memory_format=torch.channels_last)
+        if getattr(self.data, "flip", False):
+            x_0 = self._mirror(x_0)
+        penalise = settings.r1 > 0 and self.step % settings.r1_interval == 0
+        # R1 differentiates twice: in float32 always, and never through compiled code.
+        apart = penalise and (self.mixed or self.compiled)
+        sums: dict[str, Tensor] = {}
+
+        # The discriminator. Its fakes carry no gradient: the generator learns nothing here.
+        forget_gradients(self.weights[1])
+        for part in self._parts(x_0):
+            with self.autocast:
+                real, condition = model.real_pair(part, self.rng)
+                with torch.set_grad_enabled(not settings.fresh_fake):
+                    fake = model.fake_like(real, condition, self.rng)
+                real = real.detach().requires_grad_(penalise)  # a GAN's are the data's own
+                real_logits = discriminator(real.detach() if apart else real, *condition)
+                terms = discriminator_loss(real_logits, discriminator(fake.detach(), *condition))
+            total = terms["d_real"] + terms["d_fake"]
+            if penalise:
+                if apart:
+                    real_logits = discriminator.forward(real, *condition)
+                terms["r1"] = r1_penalty(real_logits, real)
+                total = total + 0.5 * settings.r1 * terms["r1"]
+            self._backward(1, total)
+            _add(sums, terms)
+        self._update(1)
+
+        # The generator. Differentiating with respect to its weights alone leaves D in peace.
+        forget_gradients(self.weights[0])
+        for part in self._parts(x_0):
+            with self.autocast:
+                if settings.fresh_fake:
+                    real, condition = model.real_pair(part, self.rng)
+                    fake = model.fake_like(real, condition, self.rng)
+                terms = generator_loss(discriminator(fake, *condition))
+            self._backward(0, terms["g_adversarial"])
+            _add(sums, terms)
+        self._update(0)
+        model.averaged.update(model.generator)
+        self.step += 1
+        return self._read(sums)
+
+    def _backward(self, network: int, loss: Tensor) -> None:
+        loss = self.scalers[network].scale(loss / self.settings.accumulate)
+        loss.backward(inputs=self.weights[network])
+
+    def _update(self, network: int) -> None:
+        """Average the gradients over the processes, and move one network's weights."""
+        weights = self.weights[network]
+        if self.processes > 1:
+            mean = reduce(torch.cat([weight.grad.flatten() for weight in weights]), "mean")
+            sizes = [weight.numel() for weight in weights]
+            for weight, gradient in zip(weights, mean.split(sizes), strict=True):
+                weight.grad.copy_(gradient.view_as(weight))
+        self.scalers[network].step(self.optimisers[network])
+        self.scalers[network].update()
+        self.schedules[network].step()
+
+    def _read(self, sums: dict[str, Tensor]) -> dict[str, float]:
+        losses = torch.stack(list(sums.values())) / self.settings.accumulate
+        if self.processes > 1:
+            losses = reduce(losses, "mean")
+        values = dict(zip(sums, losses.tolist(), strict=True))  # one transfer from the device
+        if not all(math.isfinite(value) for value in values.values()):
+            raise FloatingPointError(
+                f"the losses are no longer finite at step {self.step}: {values}. Try a smaller "
+                "learning rate or a larger r1."
+            )
+        return values
+
+
+def _add(sums: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
+    for name, term in terms.items():
+        sums[name] = sums.get(name, 0) + term.detach()
 
 
 def train(
@@ -96,7 +268,7 @@ def train(
 
     A generator: nothing happens until it is iterated, and the caller may print, plot, sample
     or stop at any step. ``model.averaged`` holds the averaged generator from the start, and
-    ``model.sample`` uses it.
+    ``model.sample`` uses it. :class:`Trainer` is the same loop with its state in the open.
 
     Raises:
         ValueError: if the model has no discriminator, or the data are not finite.
@@ -110,64 +282,23 @@ def train(
         >>> [sorted(losses) for losses in train(DDGAN(MLPConfig()), gaussian_grid(), settings)][0]
         ['d_fake', 'd_real', 'g_adversarial', 'r1']
     """
-    if model.discriminator is None:
-        raise ValueError("this model has no discriminator: it was loaded for sampling only.")
-    generator, discriminator = model.generator, model.discriminator
-    rng = torch.Generator(model.device).manual_seed(settings.seed)
-    # Data are drawn on the CPU, wherever the model is; there both are one stream.
-    data_rng = rng if rng.device.type == "cpu" else torch.Generator().manual_seed(settings.seed)
-    optimisers = [
-        torch.optim.Adam(network.parameters(), lr=lr, betas=settings.betas, fused=True)
-        for network, lr in (
-            (generator, settings.lr_generator),
-            (discriminator, settings.lr_discriminator),
-        )
-    ]
-    opt_g, opt_d = optimisers
-    schedules = [
-        CosineAnnealingLR(opt, settings.steps, eta_min=settings.lr_end * opt.defaults["lr"])
-        for opt in optimisers
-    ]
-    weights_g, weights_d = list(generator.parameters()), list(discriminator.parameters())
-    model.averaged = EMA(generator, settings.ema_decay)
+    yield from Trainer(model, data, settings)
 
-    for step in range(settings.steps):
-        x_0 = data.sample(settings.batch_size, data_rng).to(model.device, torch.float32)
-        if step == 0 and not torch.isfinite(x_0).all():
-            raise ValueError("the training data hold values that are not finite.")
-        real, condition = model.real_pair(x_0, rng)
 
-        # The discriminator. Its fakes carry no gradient: the generator learns nothing here.
-        with torch.set_grad_enabled(not settings.fresh_fake):
-            fake = model.fake_like(real, condition, rng)
-        penalise = settings.r1 > 0 and step % settings.r1_interval == 0
-        real = real.detach().requires_grad_(penalise)  # a GAN's are the data's own tensors
-        real_logits = discriminator(real, *condition)
-        losses = discriminator_loss(real_logits, discriminator(fake.detach(), *condition))
-        total = losses["d_real"] + losses["d_fake"]
-        if penalise:
-            losses["r1"] = r1_penalty(real_logits, real)
-            total = total + 0.5 * settings.r1 * losses["r1"]
-        forget_gradients(weights_d)
-        total.backward(inputs=weights_d)
-        opt_d.step()
+@torch.no_grad()
+def losses_by_step(model: DDGAN, x_0: Tensor, seed: int = 0) -> dict[str, list[float]]:
+    """The discriminator's two losses at each t = 1..T, on the same clean samples x_0 (n, ...).
 
-        # The generator. Differentiating with respect to its weights alone leaves D in peace.
-        if settings.fresh_fake:
-            real, condition = model.real_pair(x_0, rng)
-            fake = model.fake_like(real, condition, rng)
-        losses |= generator_loss(discriminator(fake, *condition))
-        forget_gradients(weights_g)
-        losses["g_adversarial"].backward(inputs=weights_g)
-        opt_g.step()
-        model.averaged.update(generator)
-        for schedule in schedules:
-            schedule.step()
-
-        values = {name: loss.item() for name, loss in losses.items()}
-        if not all(abs(value) < float("inf") for value in values.values()):
-            raise FloatingPointError(
-                f"the losses are no longer finite at step {step + 1}: {values}. Try a smaller "
-                "learning rate or a larger r1."
-            )
-        yield values
+    Noise makes the discriminator's task harder: its loss at t = 1 is the lowest (Xiao et al.
+    2022, appendix D). Uses random numbers of its own, so looking does not change a run.
+    """
+    rng = torch.Generator(x_0.device).manual_seed(seed)
+    losses: dict[str, list[float]] = {"d_real": [], "d_fake": []}
+    for t in range(1, model.diffusion.num_steps + 1):
+        steps = torch.full((len(x_0),), t, device=x_0.device)
+        real, x_t = model.diffusion.q_sample_pair(x_0, steps, rng)
+        fake = model.fake_like(real, (x_t, steps), rng)
+        logits = [model.discriminator(x_prev, x_t, steps) for x_prev in (real, fake)]
+        for name, loss in discriminator_loss(*logits).items():
+            losses[name].append(loss.item())
+    return losses

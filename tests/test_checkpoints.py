@@ -61,9 +61,10 @@ def test_tensors_and_header_come_back_as_written(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    for path in (tmp_path / "absent.safetensors", tmp_path):
-        with pytest.raises(FileNotFoundError, match="There is no checkpoint file at "):
-            DDGAN.load(path)
+    with pytest.raises(FileNotFoundError, match="There is no checkpoint file at "):
+        DDGAN.load(tmp_path / "absent.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"The folder .* holds no model and no checkpoint"):
+        DDGAN.load(tmp_path)
 
 
 def test_a_pickle_is_refused_and_not_executed(tmp_path):

@@ -278,13 +278,13 @@ def test_data_of_another_shape_are_refused():
         ({"lr_generator": math.nan}, "lr_generator must be positive, got nan"),
         ({"r1": -0.1}, "r1 must not be negative, got -0.1"),
         ({"r1": math.nan}, "r1 must not be negative, got nan"),
+        ({"ema_decay": 1.0}, r"ema_decay must lie in \[0, 1\), got 1.0"),
+        ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
+        ({"accumulate": 2}, "accumulate needs fresh_fake=True"),
+        ({"workers": -1}, "workers must not be negative, got -1"),
+        ({"mixed_precision": "fp8"}, "mixed_precision must be one of no, bf16, fp16, got 'fp8'"),
     ],
 )
 def test_bad_settings_are_refused(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         TrainSettings(**changes)
-
-
-def test_a_bad_average_is_refused_when_training_starts():
-    with pytest.raises(ValueError, match="EMA decay must lie in"):
-        next(train(new_model(), gaussian_grid(), settings(ema_decay=1.0)))

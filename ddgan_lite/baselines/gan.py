@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ddgan_lite.ema import EMA
 from ddgan_lite.networks.toy import MLPConfig, mlp
+from ddgan_lite.randomness import randn
 
 
 class _Latent(nn.Module):
@@ -66,8 +67,8 @@ class GAN(nn.Module):
         self, real: Tensor, condition: tuple = (), rng: torch.Generator | None = None
     ) -> Tensor:
         """As many generated samples as there are real ones."""
-        z = torch.randn(len(real), self.config.latent_dim, generator=rng, device=self.device)
-        return self.generator(z)
+        shape = (len(real), self.config.latent_dim)
+        return self.generator(randn(shape, rng, real.dtype, self.device))
 
     @torch.no_grad()
     def sample(self, n: int, *, rng: torch.Generator | None = None) -> Tensor:

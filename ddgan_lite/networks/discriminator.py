@@ -82,4 +82,4 @@ class ImageDiscriminator(nn.Module):
         for block in self.blocks:
             h = block(h, time)
         h = F.leaky_relu(self.tail(self.compare(h)), 0.2)
-        return self.logit(h.sum((2, 3))).squeeze(1)
+        return self.logit(h.sum((2, 3))).squeeze(1).to(x_prev.dtype)

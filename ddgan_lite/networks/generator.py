@@ -173,4 +173,4 @@ class UNetGenerator(nn.Module):
         h = through(self.middle, h)
         for stage in self.up:
             h = through(stage, torch.cat([h, skips.pop()], dim=1))
-        return torch.tanh(self.head(F.silu(self.norm(h))))
+        return torch.tanh(self.head(F.silu(self.norm(h))).to(x_t.dtype))

@@ -121,8 +121,8 @@ class AdaGN(nn.Module):
 
 
 def group_count(channels: int) -> int:
-    """Groups of a normalisation: at least 4 channels each, at most 32 groups."""
-    return max(min(channels // 4, 32), 1)
+    """Groups of a normalisation: equal ones of at least 4 channels, as many as go up to 32."""
+    return next(n for n in range(max(min(channels // 4, 32), 1), 0, -1) if channels % n == 0)
 
 
 class Attention(nn.Module):
@@ -140,8 +140,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (n, C, H, W) -> (n, C, H, W)."""
         h = self.norm(x)
+        # (n, 1, H W, C), each pixel's channels side by side: else the fused kernels step aside.
         rows = [
-            part(h).flatten(2).transpose(1, 2).unsqueeze(1)  # (n, 1, H W, C)
+            part(h).flatten(2).transpose(1, 2).unsqueeze(1).contiguous()
             for part in (self.query, self.key, self.value)
         ]
         h = F.scaled_dot_product_attention(*rows)

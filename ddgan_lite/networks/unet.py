@@ -59,12 +59,6 @@ class UNetConfig:
             raise ValueError(f"mapping_depth must not be negative, got {self.mapping_depth}.")
         if not self.multipliers or min(self.multipliers) < 1:
             raise ValueError(f"multipliers must be positive numbers, got {self.multipliers}.")
-        for channels in {self.width * multiplier for multiplier in self.multipliers}:
-            if channels > 128 and channels % 32 or channels <= 128 and channels % 4:
-                raise ValueError(
-                    f"width times multiplier must be a multiple of 4 (above 128: of 32), "
-                    f"got {channels}."
-                )
         if self.discriminator not in BLOCKS:
             raise ValueError(
                 f"discriminator must be one of {', '.join(BLOCKS)}, got {self.discriminator!r}."

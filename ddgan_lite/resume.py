@@ -1,0 +1,119 @@
+"""A training run as a file: everything the rest of the run depends on."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ddgan_lite import checkpoints
+from ddgan_lite.networks import describe
+from ddgan_lite.settings import SPEED
+from ddgan_lite.training import Trainer
+
+
+def save(trainer: Trainer, path: str | os.PathLike, **record: object) -> Path:
+    """Write both networks, the average, the optimisers, the step and the random state.
+
+    The position in the data needs no entry of its own: images come in an order that is a
+    function of seed and step, and everything else is drawn from the random state. ``record``
+    (JSON-able) joins the header.
+
+    Raises:
+        FloatingPointError: if a weight is not finite: no good checkpoint is followed by it.
+        OSError: if the file cannot be written; what stood there before is kept.
+    """
+    tensors = {
+        f"{name}/{key}": value
+        for name, network in _networks(trainer).items()
+        for key, value in network.state_dict().items()
+    }
+    if not all(torch.isfinite(value).all() for value in tensors.values()):
+        raise FloatingPointError(f"the weights are no longer finite at step {trainer.step}.")
+    states = [optimiser.state_dict() for optimiser in trainer.optimisers]
+    for number, state in enumerate(states):
+        for index, moments in state["state"].items():
+            for key, value in moments.items():
+                tensors[f"adam/{number}/{index}/{key}"] = value
+    tensors |= {"rng": trainer.rng.get_state(), "data_rng": trainer.data_rng.get_state()}
+    training = {
+        "step": trainer.step,
+        "settings": dataclasses.asdict(trainer.settings),
+        "groups": [state["param_groups"] for state in states],
+        "schedules": [schedule.state_dict() for schedule in trainer.schedules],
+        "scalers": [scaler.state_dict() for scaler in trainer.scalers],
+        "averaged_updates": trainer.model.averaged.updates,
+        "device": trainer.model.device.type,
+    }
+    header = {**describe(trainer.model.config), "training": training, **record}
+    return checkpoints.write(path, tensors, header)
+
+
+def load(trainer: Trainer, path: str | os.PathLike) -> dict:
+    """Continue from a file written by :func:`save`; returns its header.
+
+    On a CPU the continued run equals one that was never interrupted, bit for bit.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is not a whole one, or of a run with other settings.
+    """
+    tensors, header = checkpoints.read(path)
+    _check(trainer, path, header)
+    training = header["training"]
+    for name, network in _networks(trainer).items():
+        prefix = f"{name}/"
+        part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        checkpoints.check_names(path, part, network.state_dict())
+        network.load_state_dict(part)
+    try:
+        for number, optimiser in enumerate(trainer.optimisers):
+            state: dict[int, dict[str, Tensor]] = {}
+            for index, weight in enumerate(trainer.weights[number] if training["step"] else ()):
+                state[index] = {}
+                for key in ("step", "exp_avg", "exp_avg_sq"):
+                    value = tensors[f"adam/{number}/{index}/{key}"]
+                    # The fused update wants a weight and its moments laid out alike.
+                    like = weight if value.shape == weight.shape else value
+                    state[index][key] = torch.empty_like(like).copy_(value)
+            groups = [dict(g, betas=tuple(g["betas"])) for g in training["groups"][number]]
+            optimiser.load_state_dict({"state": state, "param_groups": groups})
+            trainer.schedules[number].load_state_dict(training["schedules"][number])
+            trainer.scalers[number].load_state_dict(training["scalers"][number])
+        if training["device"] == trainer.model.device.type:
+            trainer.rng.set_state(tensors["rng"])
+            trainer.data_rng.set_state(tensors["data_rng"])
+        else:  # another kind of device has another kind of generator: go on with fresh numbers
+            for rng in (trainer.rng, trainer.data_rng):
+                rng.manual_seed(trainer.settings.seed + training["step"])
+        trainer.model.averaged.updates, trainer.step = (
+            training["averaged_updates"],
+            training["step"],
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise checkpoints.CheckpointError(f"{path} cannot be resumed here: {error}.") from error
+    return header
+
+
+def _networks(trainer: Trainer) -> dict[str, nn.Module]:
+    model = trainer.model
+    networks = {"generator": model.generator, "discriminator": model.discriminator}
+    return {**networks, "averaged": model.averaged.module}
+
+
+def _check(trainer: Trainer, path: str | os.PathLike, header: dict) -> None:
+    """Refuse a checkpoint of another model, or of a run under other rules."""
+    if not isinstance(header, dict) or "training" not in header:
+        raise checkpoints.CheckpointError(
+            f"{path} holds a model for sampling, not a training run: it cannot be resumed."
+        )
+    ours = describe(trainer.model.config) | dataclasses.asdict(trainer.settings)
+    theirs = header | header["training"]["settings"]
+    for name in sorted(ours.keys() - SPEED):
+        if json.dumps(theirs.get(name)) != json.dumps(ours[name]):
+            raise checkpoints.CheckpointError(
+                f"{path} was trained with {name} = {theirs.get(name)}, this run has "
+                f"{ours[name]}: resume with the same, or start in another folder."
+            )

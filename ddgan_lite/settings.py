@@ -1,0 +1,81 @@
+"""How to train: one dataclass of numbers, checked when it is made."""
+
+from dataclasses import dataclass
+
+import torch
+
+PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+# How fast a run goes, not where: these may differ between a run and its resumption.
+SPEED = {"accumulate", "mixed_precision", "compile", "channels_last", "workers"}
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train; the defaults are the tuned recipe for 25 Gaussians.
+
+    Attributes:
+        steps: generator updates, each after one discriminator update.
+        batch_size: samples per update, over all processes together.
+        lr_generator, lr_discriminator: Adam's learning rates at the start; both fall along a
+            cosine over ``steps`` to ``lr_end`` times that.
+        betas: Adam's decay rates.
+        r1: gamma, the weight of the R1 penalty; the loss adds gamma / 2 times the penalty.
+        r1_interval: discriminator updates from one penalty to the next. As in the published
+            runs the penalty is *not* multiplied by the interval, so the effective strength is
+            gamma / r1_interval (StyleGAN2 multiplies).
+        ema_decay: decay of the averaged generator.
+        fresh_fake: draw new x_t, t and z for the generator's update, as the published runs do.
+            Off, the fake that the discriminator has just judged serves both updates, which saves
+            one pass through the generator.
+        seed: of this run's own random generator.
+        accumulate: parts into which each process cuts its batch, one after the other, to save
+            memory; the update is that of the whole batch.
+        mixed_precision: ``"no"``, ``"bf16"`` or ``"fp16"``. R1 stays in float32. Left out:
+            what ``accelerate launch --mixed_precision`` says, else ``"no"``.
+        compile: let torch.compile fuse the networks; R1, which is differentiated twice, runs
+            uncompiled. Left out: for image networks on a CUDA device.
+        channels_last: keep each pixel's channels together in memory. Left out: like compile.
+        workers: processes that load images which do not fit into memory.
+
+    Raises:
+        ValueError: if a value is out of range.
+    """
+
+    steps: int = 9_000
+    batch_size: int = 1024
+    lr_generator: float = 6e-3
+    lr_discriminator: float = 6e-3
+    lr_end: float = 0.01
+    betas: tuple[float, float] = (0.0, 0.99)
+    r1: float = 0.2
+    r1_interval: int = 4
+    ema_decay: float = 0.995
+    fresh_fake: bool = False
+    seed: int = 0
+    accumulate: int = 1
+    mixed_precision: str | None = None
+    compile: bool | None = None
+    channels_last: bool | None = None
+    workers: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "betas", tuple(self.betas))  # JSON brings lists
+        for name in ("steps", "batch_size", "r1_interval", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("lr_generator", "lr_discriminator"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
+        for name in ("r1", "workers"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}.")
+        if self.mixed_precision not in (None, *PRECISIONS):
+            raise ValueError(
+                f"mixed_precision must be one of {', '.join(PRECISIONS)}, "
+                f"got {self.mixed_precision!r}."
+            )
+        if self.accumulate > 1 and not self.fresh_fake:
+            raise ValueError("accumulate needs fresh_fake=True: parts are not kept in between.")
