@@ -1,9 +1,12 @@
-"""Checkpoints of the published code: read the architecture off the tensors, rename, convert."""
+"""Checkpoints of the published code: read the architecture off the tensors, rename, convert.
+
+The file ``netG_<epoch>.pth`` is the state dict of a trained generator and nothing else, so the
+number of levels, blocks and channels has to come from the names and shapes of its tensors.
+"""
 
 import os
-import pickle
 import re
-from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,55 +14,160 @@ from torch import Tensor, nn
 from ddgan_lite.checkpoints import CheckpointError
 from ddgan_lite.model import DDGAN
 from ddgan_lite.networks import UNetConfig
-from ddgan_lite.networks.generator import Pyramid, ResBlock, UNetGenerator
-from ddgan_lite.networks.layers import Attention
 
-# What a piece is called there, and here.
-_BLOCK = {
-    "GroupNorm_0.style": "norm_in.style",
-    "Conv_0": "conv_in",
-    "Dense_0": "time",
-    "GroupNorm_1.style": "norm_out.style",
-    "Conv_1": "conv_out",
-    "Conv_2": "shortcut",
+# One module of our generator, a piece of it, weight or bias.
+_OURS = re.compile(
+    r"((?:down|up)\.\d+\.\d+|middle\.\d+|time\.\d+|stem|norm|head)(?:\.(.+))?\.(weight|bias)"
+)
+# What the pieces of a residual block, an attention and a pyramid are called there.
+_PIECES = {
+    "norm_in.style": "GroupNorm_0.style",
+    "conv_in": "Conv_0",
+    "time": "Dense_0",
+    "norm_out.style": "GroupNorm_1.style",
+    "conv_out": "Conv_1",
+    "shortcut": "Conv_2",
+    "norm": "GroupNorm_0",
+    "query": "NIN_0",
+    "key": "NIN_1",
+    "value": "NIN_2",
+    "out": "NIN_3",
+    "conv": "Conv2d_0",
 }
-_ATTENTION = {
-    "GroupNorm_0": "norm",
-    "NIN_0": "query",
-    "NIN_1": "key",
-    "NIN_2": "value",
-    "NIN_3": "out",
-}
-_PIECES = {ResBlock: _BLOCK, Attention: _ATTENTION, Pyramid: {"Conv2d_0": "conv"}}
 
 
-def _modules(generator: UNetGenerator) -> Iterator[tuple[str, nn.Module]]:
-    """Our pieces in the order in which the published code numbers its own."""
-    yield "time.1", generator.time[1]
-    yield "time.3", generator.time[3]
-    yield "stem", generator.stem
-    for part in ("down", "middle", "up"):
-        for name, module in getattr(generator, part).named_modules():
-            if type(module) in _PIECES:
-                yield f"{part}.{name}", module
-    yield "norm", generator.norm
-    yield "head", generator.head
+def generator_names(generator: nn.Module) -> dict[str, str]:
+    """The published name of every tensor of a U-Net generator: published -> ours.
+
+    The published code numbers its modules in the order in which it uses them, as ours does.
+    """
+    names, numbers = {}, {}
+    for ours in generator.state_dict():
+        if ours.startswith("mapping."):
+            names[ours.replace("mapping", "z_transform")] = ours
+            continue
+        module, piece, end = _OURS.fullmatch(ours).groups()
+        number = numbers.setdefault(module, len(numbers))
+        piece = f".{_PIECES[piece]}" if piece else ""
+        if ".NIN_" in piece:
+            end = {"weight": "W", "bias": "b"}[end]
+        names[f"all_modules.{number}{piece}.{end}"] = ours
+    return names
 
 
-def generator_names(generator: UNetGenerator) -> dict[str, str]:
-    """The published name of every tensor of ``generator``: published -> ours."""
-    names = {}
-    for index in range(1, len(generator.mapping), 2):  # PixelNorm, then linear and SiLU in turn
-        names[f"z_transform.{index}"] = f"mapping.{index}"
-    for index, (ours, module) in enumerate(_modules(generator)):
-        pieces = _PIECES.get(type(module))
-        for theirs, piece in pieces.items() if pieces else [("", "")]:
-            names[f"all_modules.{index}.{theirs}".rstrip(".")] = f"{ours}.{piece}".rstrip(".")
-    wanted = generator.state_dict()
-    full = {}
+def load_reference_checkpoint(
+    path: str | os.PathLike, num_steps: int = 4, *, image_size: int | None = None
+) -> DDGAN:
+    """A model ready to sample, from a generator file ``netG_<epoch>.pth`` of the published code.
+
+    Nothing in the file is executed. Its weights are the moving average already. The
+    discriminator, which the file does not hold, is described as the published one: ``"small"``
+    below 128 pixels, ``"large"`` from there on.
+
+    Args:
+        path: the file; the names in it may start with ``module.`` or not.
+        num_steps: T of the training run, which the file does not tell: 4 for CIFAR-10 and LSUN
+            Church, 2 for CelebA-HQ.
+        image_size: height and width of the images. Left out, it follows from the level with
+            attention, which is the one of 16 pixels in every published run; a generator without
+            such a level needs it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is anything but such a generator, whole and finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint file at {path}.")
+    try:
+        tensors = _read(path)
+        model = DDGAN(_architecture(tensors, num_steps, image_size))
+        model.generator.load_state_dict(_renamed(tensors, model.generator))
+    except (ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a published generator (netG_<epoch>.pth): {error}"
+        ) from error
+    model.discriminator = None
+    return model.requires_grad_(False).eval()
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a state dict by name, without the prefix ``module.``."""
+    with open(path, "rb") as file:
+        try:
+            found = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception:  # bytes that are no torch file fail in every way there is
+            # Not "from error": torch goes on to explain how to switch its protection off.
+            raise ValueError(
+                "it is not a whole torch file of tensors alone, and any other could run code."
+            ) from None
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) and tensor.is_floating_point()
+        for name, tensor in found.items()
+    ):
+        raise ValueError(
+            "it holds other things than named float tensors, as content.pth does, which is for "
+            "resuming a run."
+        )
+    if sum(tensor.nbytes for tensor in found.values()) > path.stat().st_size:
+        raise ValueError("its tensors claim more numbers than the file holds.")
+    return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def _architecture(tensors: dict[str, Tensor], num_steps: int, image_size: int | None) -> UNetConfig:
+    """Count modules and channels. Whether all the rest fits is for :func:`_renamed` to say."""
+
+    def size(name: str) -> int:
+        if name not in tensors:
+            raise ValueError(f"it has no tensor {name}.")
+        return max(tensors[name].numel(), 1)
+
+    width, style_dim = size("all_modules.2.bias"), size("z_transform.1.bias")
+
+    # Residual blocks, attentions and pyramids in their order, each by its first bias.
+    first = re.compile(r"all_modules\.(\d+)\.(Conv_0|NIN_0|Conv2d_0)\.(?:bias|b)")
+    found = sorted((int(m[1]), m[2], m[0]) for m in map(first.fullmatch, tensors) if m)
+    kinds = [kind for _, kind, _ in found]
+    widths = [size(name) for _, kind, name in found if kind == "Conv_0"]
+    # Every level but the last ends in a pyramid. b blocks per level stand for b + 1 residual
+    # blocks down (one halves) and b + 2 up (one doubles): 2 b + 3 per level. The last level does
+    # not halve and the first does not double, but the middle has two more.
+    levels = kinds.count("Conv2d_0") + 1
+    blocks = max((len(widths) // levels - 3) // 2, 1)
+
+    attention_size = 0  # no level has that size
+    if kinds.count("NIN_0") > 1:
+        level = kinds[: kinds.index("NIN_0")].count("Conv2d_0")
+        image_size = image_size or 16 << level
+        attention_size = image_size >> level
+    elif image_size is None:
+        raise ValueError("no level has attention to tell the size of the images: give image_size.")
+    return UNetConfig(
+        shape=(size("all_modules.2.weight") // (9 * width), image_size, image_size),
+        num_steps=num_steps,
+        latent_dim=size("z_transform.1.weight") // style_dim,
+        width=width,
+        multipliers=tuple(out // width for out in widths[:: blocks + 1][:levels]),
+        blocks=blocks,
+        attention_size=attention_size,
+        style_dim=style_dim,
+        mapping_depth=sum(bool(re.fullmatch(r"z_transform\.\d+\.bias", n)) for n in tensors) - 1,
+        discriminator="large" if image_size >= 128 else "small",
+    )
+
+
+def _renamed(tensors: dict[str, Tensor], generator: nn.Module) -> dict[str, Tensor]:
+    """Our state dict, once the tensors are those of ``generator`` in name and shape, and finite."""
+    names, wanted = generator_names(generator), generator.state_dict()
+    if odd := sorted(tensors.keys() ^ names.keys()):
+        raise ValueError(f"it has {'no' if odd[0] in names else 'a surplus'} tensor {odd[0]}.")
+    weights = {}
     for theirs, ours in names.items():
-        weight, bias = ("W", "b") if ".NIN_" in theirs else ("weight", "bias")
-        for their_end, our_end in ((weight, "weight"), (bias, "bias")):
-            if f"{ours}.{our_end}" in wanted:
-                full[f"{theirs}.{their_end}"] = f"{ours}.{our_end}"
-    return full
+        matrix = theirs.endswith(".W")  # a 1 x 1 convolution, stored as (in, out)
+        tensor, shape = tensors[theirs].float(), wanted[ours].shape[: 2 if matrix else None]
+        if tensor.shape != shape:
+            raise ValueError(f"{theirs} is {tuple(tensor.shape)}, not {tuple(shape)}.")
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{theirs} holds values that are not finite.")
+        weights[ours] = tensor.T[:, :, None, None] if matrix else tensor
+    return weights

@@ -14,6 +14,10 @@ from ddgan_lite.settings import SPEED
 from ddgan_lite.training import Trainer
 
 
+class OtherRunError(checkpoints.CheckpointError):
+    """A good checkpoint, but of another run."""
+
+
 def save(trainer: Trainer, path: str | os.PathLike, **record: object) -> Path:
     """Write both networks, the average, the optimisers, the step and the random state.
 
@@ -58,7 +62,8 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if it is not a whole one, or of a run with other settings.
+        CheckpointError: if it is not a whole one.
+        OtherRunError: if it belongs to a run with other networks or settings.
     """
     tensors, header = checkpoints.read(path)
     _check(trainer, path, header)
@@ -106,14 +111,14 @@ def _networks(trainer: Trainer) -> dict[str, nn.Module]:
 def _check(trainer: Trainer, path: str | os.PathLike, header: dict) -> None:
     """Refuse a checkpoint of another model, or of a run under other rules."""
     if not isinstance(header, dict) or "training" not in header:
-        raise checkpoints.CheckpointError(
+        raise OtherRunError(
             f"{path} holds a model for sampling, not a training run: it cannot be resumed."
         )
     ours = describe(trainer.model.config) | dataclasses.asdict(trainer.settings)
     theirs = header | header["training"]["settings"]
     for name in sorted(ours.keys() - SPEED):
         if json.dumps(theirs.get(name)) != json.dumps(ours[name]):
-            raise checkpoints.CheckpointError(
+            raise OtherRunError(
                 f"{path} was trained with {name} = {theirs.get(name)}, this run has "
                 f"{ours[name]}: resume with the same, or start in another folder."
             )

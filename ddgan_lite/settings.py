@@ -18,7 +18,8 @@ class TrainSettings:
         steps: generator updates, each after one discriminator update.
         batch_size: samples per update, over all processes together.
         lr_generator, lr_discriminator: Adam's learning rates at the start; both fall along a
-            cosine over ``steps`` to ``lr_end`` times that.
+            cosine over ``steps``.
+        lr_end: the rate where both end.
         betas: Adam's decay rates.
         r1: gamma, the weight of the R1 penalty; the loss adds gamma / 2 times the penalty.
         r1_interval: discriminator updates from one penalty to the next. As in the published
@@ -46,7 +47,7 @@ class TrainSettings:
     batch_size: int = 1024
     lr_generator: float = 6e-3
     lr_discriminator: float = 6e-3
-    lr_end: float = 0.01
+    lr_end: float = 6e-5
     betas: tuple[float, float] = (0.0, 0.99)
     r1: float = 0.2
     r1_interval: int = 4

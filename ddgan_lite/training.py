@@ -111,8 +111,8 @@ class Trainer:
             for weights, lr in zip(self.weights, rates, strict=True)
         ]
         self.schedules = [
-            CosineAnnealingLR(opt, settings.steps, eta_min=settings.lr_end * opt.defaults["lr"])
-            for opt in self.optimisers
+            CosineAnnealingLR(optimiser, settings.steps, eta_min=settings.lr_end)
+            for optimiser in self.optimisers
         ]
         # One each: an overflow in one network is no news about the other.
         self.scalers = [

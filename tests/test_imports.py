@@ -32,6 +32,7 @@ FLOORS = {
     "ddgan_lite.training": 3,
     "ddgan_lite.resume": 3,
     "ddgan_lite.metrics": 3,
+    "ddgan_lite.fidelity": 3,
     "ddgan_lite.presets": 4,
     "ddgan_lite.runs": 4,
     "ddgan_lite.plots": 4,

@@ -135,7 +135,7 @@ def test_the_optimisers_are_those_of_the_settings(monkeypatch):
 
     monkeypatch.setattr(torch.optim, "Adam", recorded)
     model = new_model()
-    recipe = settings(4, lr_generator=0.01, lr_discriminator=0.002, betas=(0.1, 0.8), lr_end=0.05)
+    recipe = settings(4, lr_generator=0.01, lr_discriminator=0.002, betas=(0.1, 0.8), lr_end=1e-4)
     rates = [[o.param_groups[0]["lr"] for o in made] for _ in train(model, gaussian_grid(), recipe)]
     for optimiser, network in zip(made, (model.generator, model.discriminator), strict=True):
         assert optimiser.param_groups[0]["betas"] == (0.1, 0.8)
@@ -143,8 +143,8 @@ def test_the_optimisers_are_those_of_the_settings(monkeypatch):
             id(p) for p in network.parameters()
         }
     # Half a cosine from the start to lr_end: after half the steps it is half way.
-    assert rates[1] == pytest.approx([0.01 * 1.05 / 2, 0.002 * 1.05 / 2])
-    assert rates[3] == pytest.approx([0.01 * 0.05, 0.002 * 0.05])
+    assert rates[1] == pytest.approx([0.0101 / 2, 0.0021 / 2])
+    assert rates[3] == pytest.approx([1e-4, 1e-4])
 
 
 # -- what the caller sees --------------------------------------------------------------------

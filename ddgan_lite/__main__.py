@@ -1,0 +1,213 @@
+"""The command line: ``python -m ddgan_lite train | sample | evaluate | convert``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from torchvision.utils import save_image
+from tqdm import tqdm
+
+from ddgan_lite.images import IMAGE_SETS, load_images
+from ddgan_lite.model import DDGAN
+from ddgan_lite.presets import PRESETS, parse, preset
+from ddgan_lite.reference import load_reference_checkpoint
+from ddgan_lite.runs import run, write_grid
+
+
+def _train(args: argparse.Namespace) -> None:
+    changes = parse(args.set)
+    if args.data is not None:
+        changes["data"] = args.data
+    if args.steps is not None:
+        changes["steps"] = args.steps
+    chosen = preset(args.preset, quick=args.quick, **changes)
+    folder = Path(args.out or f"runs/{args.preset}{'-quick' if args.quick else ''}")
+    lines = run(
+        chosen,
+        folder,
+        device=args.device,
+        keep=args.keep,
+        tensorboard=args.tensorboard,
+        root=args.root,
+    )
+    main = PartialState().is_main_process
+    if main:
+        print(
+            f"Training {args.preset} on {chosen.data} in {folder}; the same line goes on with it."
+        )
+    with tqdm(total=chosen.settings.steps, unit="step", disable=not main) as bar:
+        for line in lines:
+            bar.update(line["step"] - bar.n)
+            names = ("d_real", "d_fake", "g_adversarial", "images_per_second")
+            bar.set_postfix({name: f"{line[name]:.3g}" for name in names})
+    if main:
+        print(f"Done: {folder / 'model.safetensors'}")
+
+
+def _sample(args: argparse.Namespace) -> None:
+    model = DDGAN.load(args.model).to(args.device or PartialState().device)
+    if len(model.config.shape) != 3:
+        raise ValueError(f"{args.model} draws points of shape {model.config.shape}, not images.")
+    if args.n < 1:
+        raise ValueError(f"--n must be at least 1, got {args.n}.")
+    out = Path(args.out)
+    if out.suffix == ".png":
+        print(write_grid(model, out, args.n, args.seed))
+        return
+    if out.suffix:
+        raise ValueError(f"--out must be a .png file or a folder, got {out}.")
+    out.mkdir(parents=True, exist_ok=True)
+    rng = torch.Generator(model.device).manual_seed(args.seed)
+    for first in tqdm(range(0, args.n, args.batch), unit="batch"):
+        batch = model.sample(min(args.batch, args.n - first), rng=rng)
+        for number, image in enumerate(batch, start=first):
+            name = out / f"{number:06d}.png"
+            save_image(image, name, normalize=True, value_range=(-1, 1))
+    print(f"{args.n} images in {out}")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from ddgan_lite.fidelity import evaluate  # torch-fidelity is an extra
+
+    model = DDGAN.load(args.model).to(args.device or PartialState().device)
+    shape = model.config.shape
+    data = load_images(args.data, size=shape[-1], channels=shape[0], root=args.root)
+    print(
+        json.dumps(evaluate(model, data, n=args.n, seed=args.seed, weights=args.weights), indent=2)
+    )
+
+
+def _convert(args: argparse.Namespace) -> None:
+    model = load_reference_checkpoint(args.checkpoint, args.num_steps)
+    print(model.save(args.out, source=Path(args.checkpoint).name))
+
+
+def _device(text: str) -> torch.device:
+    """A device that is there."""
+    try:
+        device = torch.device(text)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch raises either
+        raise argparse.ArgumentTypeError(f"there is no device {text!r} here") from error
+    return device
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar, and the help that teaches it."""
+    top = argparse.ArgumentParser(
+        prog="python -m ddgan_lite",
+        description="Train, sample, evaluate and convert Denoising Diffusion GANs.",
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+
+    def command(name: str, does: str, act, examples: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name,
+            help=does,
+            description=does[0].upper() + does[1:] + ".",
+            epilog="examples:\n" + examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(act=act)
+        made.add_argument(
+            "--device", type=_device, help="cpu, cuda, cuda:1, mps; the best there is if left out"
+        )
+        return made
+
+    train = command(
+        "train",
+        "train a model, or go on with a run that was stopped",
+        _train,
+        """  a minute on a CPU, nothing to download:
+    python -m ddgan_lite train cifar10 --quick
+  the paper's CIFAR-10 run on one GPU; after a stop the same line goes on:
+    python -m ddgan_lite train cifar10 --out runs/cifar10
+  on all GPUs of this machine, in bfloat16:
+    accelerate launch -m ddgan_lite train cifar10 --set mixed_precision=bf16
+  your own images at 64 pixels:
+    python -m ddgan_lite train cifar10 --data my/photos --set "shape=(3, 64, 64)"
+  too large for the memory? the same update in four parts:
+    python -m ddgan_lite train lsun_church_256 --set accumulate=4""",
+    )
+    train.add_argument("preset", help=f"one of {', '.join(PRESETS)}")
+    train.add_argument("--quick", action="store_true", help="the small size for a CPU")
+    train.add_argument("--data", help=f"{', '.join(IMAGE_SETS)}, or a folder of images")
+    train.add_argument("--root", default="data", help="where published sets lie or go (data)")
+    train.add_argument("--out", help="the run's folder (runs/PRESET)")
+    train.add_argument("--steps", type=int, help="generator updates; the learning rate ends there")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change any value of the preset, its networks or its settings; may be repeated",
+    )
+    train.add_argument("--keep", type=int, default=2, help="checkpoints to keep (2)")
+    train.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files")
+
+    sample = command(
+        "sample",
+        "draw images from a model",
+        _sample,
+        """  a grid of 64 in one picture:
+    python -m ddgan_lite sample runs/cifar10 --out samples.png
+  50,000 single PNG files:
+    python -m ddgan_lite sample runs/cifar10 --n 50000 --out samples/""",
+    )
+    sample.add_argument(
+        "model", help="a run's folder, a .safetensors file, or owner/name on the hub"
+    )
+    sample.add_argument("--n", type=int, default=64, help="how many (64)")
+    sample.add_argument("--out", default="samples.png", help="a .png for a grid, or a folder")
+    sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--batch", type=int, default=500, help="images in memory at once (500)")
+
+    evaluate = command(
+        "evaluate",
+        "score a model's samples: FID, IS, KID, precision and recall (torch-fidelity)",
+        _evaluate,
+        """    python -m ddgan_lite evaluate runs/cifar10 --data cifar10
+  where the Inception weights cannot be downloaded:
+    python -m ddgan_lite evaluate runs/cifar10 --data cifar10 --weights inception.pth""",
+    )
+    evaluate.add_argument("model", help="as for sample")
+    evaluate.add_argument("--data", required=True, help="as for train")
+    evaluate.add_argument("--root", default="data")
+    evaluate.add_argument("--n", type=int, default=50_000, help="samples to score (50000)")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--weights", help="file with the Inception weights")
+
+    convert = command(
+        "convert",
+        "turn a published checkpoint into a file of this library",
+        _convert,
+        "    python -m ddgan_lite convert netG_1200.pth cifar10.safetensors --num-steps 4",
+    )
+    convert.add_argument("checkpoint", help="netG_<epoch>.pth; nothing in it is executed")
+    convert.add_argument("out", help="the .safetensors file to write")
+    convert.add_argument("--num-steps", type=int, default=4, help="T of the checkpoint (4)")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; what a user can get wrong is answered with one sentence and status 1."""
+    args = parser().parse_args(arguments)
+    try:
+        args.act(args)
+    except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except torch.cuda.OutOfMemoryError:
+        print("error: out of memory. Try --set accumulate=2, or a smaller batch.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. The same line goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

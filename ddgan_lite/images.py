@@ -1,0 +1,428 @@
+"""Finite sets of images, as bytes: published sets, folders, and photographs at hand."""
+
+import functools
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from itertools import count, islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from sklearn.datasets import load_sample_images
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.datasets import CIFAR10, MNIST
+from torchvision.transforms import functional as TF
+
+# What torchvision downloads: its reader, the folder under the root, the address.
+DOWNLOADS = {
+    "mnist": (MNIST, "MNIST/raw", MNIST.mirrors[0]),
+    "stacked_mnist": (MNIST, "MNIST/raw", MNIST.mirrors[0]),
+    "cifar10": (CIFAR10, CIFAR10.base_folder, CIFAR10.url),
+}
+# What a user brings: the LMDB under the root, how many images of it to take, where to get it.
+PLACES = {
+    "celeba_hq_256": ("celeba/celeba-lmdb/train.lmdb", None, "github.com/NVlabs/NVAE makes one"),
+    "lsun_church_256": ("church_outdoor_train_lmdb", 120_000, "github.com/fyu/lsun has one"),
+}
+IMAGE_SETS = ("photographs", *DOWNLOADS, *PLACES)
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+SUFFIXES = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
+MODES = {1: "L", 3: "RGB"}  # PIL's names for grey and colour
+
+
+class DataError(ValueError):
+    """Images that are missing, unreadable or of the wrong size: one sentence says which."""
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """uint8 images as float32 in [-1, 1]: x / 127.5 - 1."""
+    return images.to(torch.float32) / 127.5 - 1
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Images in [-1, 1], of any float type, as uint8: rounded, and clamped if outside."""
+    return ((images.to(torch.float32) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+@functools.cache
+def _lmdb(path: Path, process: int):
+    """The LMDB at ``path``, opened. A forked ``process`` must open its own: LMDB forbids else."""
+    try:
+        import lmdb
+
+        folder = path.is_dir()
+        return lmdb.open(str(path), subdir=folder, readonly=True, lock=False, readahead=False)
+    except ModuleNotFoundError as error:
+        raise DataError(f"{path} needs lmdb: pip install 'ddgan-lite[data]'.") from error
+    except Exception as error:  # lmdb.Error, which only lmdb can name
+        raise DataError(f"{path} cannot be read as an LMDB: {error}.") from error
+
+
+class StoredImages:
+    """Images in a folder or an LMDB, decoded when they are asked for.
+
+    What is partly transparent is laid on white, what has an orientation tag is turned upright,
+    and of an animation the first frame counts. Then colour becomes grey or grey colour, as
+    ``channels`` wants.
+
+    Args:
+        path: a folder, searched with its subfolders for files with the suffix of an image
+            (hidden ones are left out), in the order of their paths; or an LMDB (a folder that
+            holds data.mdb, or one file), in the order of its keys, whose values are image files
+            or 256 x 256 x 3 bare bytes.
+        size: side in pixels of the images to make.
+        channels: 3 for RGB, 1 for grey.
+        crop: ``"center"`` scales the short side to ``size`` (small images are enlarged) and
+            keeps the middle; ``"none"`` wants images of that size already.
+        limit: take only the first so many.
+
+    Attributes:
+        shape: (N, C, H, W).
+
+    Raises:
+        DataError: if ``path`` holds no images, or is an LMDB that cannot be read.
+    """
+
+    dtype = torch.uint8
+
+    def __init__(self, path: Path, size: int, channels: int, crop: str, limit: int | None):
+        self.path, self.size, self.mode, self.crop = path, size, MODES[channels], crop
+        if path.is_file() or (path / "data.mdb").is_file():
+            with _lmdb(path, os.getpid()).begin() as transaction:
+                entries = list(transaction.cursor().iternext(values=False))
+        else:
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+            entries = [f for f in files if "/." not in f"/{f.relative_to(path).as_posix()}"]
+        self.entries = entries[:limit]
+        if not self.entries:
+            raise DataError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))}).")
+        self.shape = torch.Size((len(self.entries), channels, size, size))
+
+    def decode(self, index: int) -> Tensor:
+        """One image, uint8 (C, H, W).
+
+        Raises:
+            DataError: naming the file, if it cannot be read or has the wrong size.
+        """
+        entry = self.entries[index]
+        where = entry if isinstance(entry, Path) else f"{self.path} at key {entry!r}"
+        try:
+            image = self._open(entry)
+        except Exception as error:  # PIL has many: OSError, SyntaxError, struct.error, ...
+            reason = getattr(error, "strerror", None) or f"it is no whole {', '.join(FORMATS)} file"
+            raise DataError(f"{where} cannot be read: {reason}.") from error
+        if image.mode.startswith(("I", "F")):
+            raise DataError(f"{where} has more than 8 bits per channel: save it with 8.")
+        ImageOps.exif_transpose(image, in_place=True)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert(self.mode)
+        if self.crop == "center":
+            image = TF.resize(image, self.size, TF.InterpolationMode.LANCZOS)
+            image = TF.center_crop(image, self.size)
+        if image.size != (self.size, self.size):
+            wide, high = image.size
+            raise DataError(f"{where} is {wide} x {high} pixels, not {self.size} x {self.size}.")
+        return TF.pil_to_tensor(image)
+
+    def _open(self, entry: Path | bytes) -> Image.Image:
+        if isinstance(entry, Path):
+            data = entry.read_bytes()
+        else:
+            with _lmdb(self.path, os.getpid()).begin() as transaction:
+                data = transaction.get(entry)
+            if len(data) == 256 * 256 * 3:
+                return Image.frombytes("RGB", (256, 256), data)
+        image = Image.open(BytesIO(data), formats=FORMATS)
+        image.load()
+        return image
+
+    def decode_all(self) -> Tensor:
+        """Every image, uint8 (N, C, H, W), by several threads.
+
+        Raises:
+            DataError: as :meth:`decode`.
+        """
+        images = torch.empty(self.shape, dtype=torch.uint8)
+        with ThreadPoolExecutor() as threads:
+            for index, image in enumerate(threads.map(self.decode, range(len(images)))):
+                images[index] = image
+        return images
+
+    def __getitem__(self, indices: list[int]) -> "Tensor | DataError":
+        """Several images, uint8 (n, C, H, W).
+
+        An error is returned, not raised: out of a process of a DataLoader it would come as a
+        page of traceback.
+        """
+        try:
+            return torch.stack([self.decode(index) for index in indices])
+        except DataError as error:
+            return error
+
+
+def _checked(images: "Tensor | DataError") -> Tensor:
+    if isinstance(images, DataError):
+        raise images
+    return images
+
+
+def _walk(size: int, seed: int, start: int) -> Iterator[int]:
+    """Indices from position ``start`` on, where one permutation of 0..size-1 follows another.
+
+    torch's generator on the CPU heeds 32 bits of a seed: ``seed`` and the permutation's number
+    are mixed into them.
+    """
+    for epoch in count(start // size):
+        mixed = np.random.SeedSequence(seed, spawn_key=(epoch,)).generate_state(1).item()
+        order = torch.randperm(size, generator=torch.Generator().manual_seed(mixed))
+        yield from order[max(0, start - epoch * size) :].tolist()
+
+
+class Images:
+    """A finite set of images of one size, as bytes.
+
+    Args:
+        images: uint8 (N, C, H, W), in memory or on a device, or :class:`StoredImages`; at
+            least two of them.
+        name: goes into the records of runs.
+        flip: whether training should mirror half of the images. Nothing here does.
+
+    Attributes:
+        shape: (C, H, W).
+        labels: (N,) int64 where a set has them, else None.
+
+    Raises:
+        DataError: if ``images`` has another type or shape.
+
+    Example:
+        >>> three = Images(torch.arange(3, dtype=torch.uint8).reshape(3, 1, 1, 1), name="three")
+        >>> batches = three.batches(2, seed=0)
+        >>> [next(batches).flatten().tolist() for _ in range(3)]
+        [[2, 0], [1, 0], [1, 2]]
+    """
+
+    def __init__(self, images: Tensor | StoredImages, *, name: str, flip: bool = False):
+        shape = tuple(images.shape)
+        if images.dtype != torch.uint8 or len(shape) != 4 or 0 in shape[1:]:
+            raise DataError(f"{name} must be uint8 (N, C, H, W), not {images.dtype} {shape}.")
+        if shape[0] < 2:
+            raise DataError(f"{name} holds too few images: {shape[0]}, and 2 are the least.")
+        self.images, self.name, self.flip, self.labels = images, name, flip, None
+        self.shape = shape[1:]
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def load(self, indices: Tensor) -> Tensor:
+        """The images at ``indices`` (n,): uint8 (n, C, H, W), where the set is held.
+
+        Raises:
+            DataError: if a stored image cannot be read.
+        """
+        if isinstance(self.images, Tensor):
+            return self.images[indices.to(self.images.device)]
+        return _checked(self.images[indices.tolist()])
+
+    def sample(self, n: int, rng: torch.Generator | None = None) -> Tensor:
+        """n images (n, C, H, W) in [-1, 1], drawn with replacement, none mirrored.
+
+        ``rng`` is on the CPU.
+
+        Raises:
+            ValueError: if n is below 1.
+            DataError: if a stored image cannot be read.
+        """
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}.")
+        return to_unit(self.load(torch.randint(len(self), (n,), generator=rng)))
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        start: int = 0,
+        part: slice = slice(None),
+        device: str | torch.device = "cpu",
+        workers: int = 0,
+    ) -> Iterator[Tensor]:
+        """Endless batches for training: uint8 (n, C, H, W) on ``device``.
+
+        One random permutation of the set follows another without a gap, so a batch may end an
+        epoch and begin the next. The order depends on ``seed`` and on nothing else: after any
+        stop, ``start`` goes on with the images that would have come.
+
+        Args:
+            batch_size: images per batch, of all processes together.
+            seed: of the order; not negative.
+            start: number of the first batch, from 0.
+            part: what to load of each batch: ``slice(i, None, p)`` is the share of process i
+                of p.
+            device: a set in memory is copied there whole, once per call, unless it is there.
+            workers: processes that decode stored images ahead of time.
+
+        Raises:
+            ValueError: if a number is out of range, or ``part`` leaves nothing of a batch.
+            DataError: on the way, if a stored image cannot be read.
+        """
+        least = (("batch_size", batch_size, 1), ("seed", seed, 0), ("start", start, 0))
+        for name, value, minimum in (*least, ("workers", workers, 0)):
+            if value < minimum:
+                raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+        if not range(batch_size)[part]:
+            raise ValueError(f"{part} leaves nothing of a batch of {batch_size}.")
+        walk = _walk(len(self), seed, start * batch_size)
+        order = (list(islice(walk, batch_size))[part] for _ in count())
+        if isinstance(self.images, Tensor):
+            images = self.images.to(device)
+            return (images[torch.tensor(indices, device=device)] for indices in order)
+        pin = torch.device(device).type == "cuda"
+        own = torch.Generator()  # or the loader would draw from the global one
+        # No batch size: the lists of indices are the batches.
+        loader = DataLoader(
+            self.images, None, sampler=order, num_workers=workers, pin_memory=pin, generator=own
+        )
+        return (_checked(images).to(device, non_blocking=True) for images in loader)
+
+
+def photographs(size: int = 32, channels: int = 3, number: int = 10_000) -> Images:
+    """Crops of scikit-learn's two photographs, a temple and a flower: nothing to download.
+
+    Squares anywhere in the 640 x 427 photographs, always the same ones, scaled to ``size``
+    from 3 to 10 times that, as far as the photographs reach.
+
+    Raises:
+        DataError: if ``size`` is above 427.
+    """
+    photos = [Image.fromarray(p).convert(MODES[channels]) for p in load_sample_images().images]
+    width, height = photos[0].size
+    if size > height:
+        raise DataError(f"the photographs are {height} pixels high: size {size} is too much.")
+    side, left, top = torch.rand(3, number, generator=torch.Generator().manual_seed(0))
+    smallest, largest = max(size, min(3 * size, height / 2)), min(10 * size, height)
+    side = smallest + (largest - smallest) * side
+    left, top = left * (width - side), top * (height - side)
+    images = torch.empty(number, channels, size, size, dtype=torch.uint8)
+    for i, box in enumerate(torch.stack([left, top, left + side, top + side], 1).tolist()):
+        crop = photos[i % 2].resize((size, size), Image.Resampling.BICUBIC, box, reducing_gap=1.5)
+        images[i] = TF.pil_to_tensor(crop)
+    return Images(images, name="photographs", flip=True)
+
+
+def _downloaded(source: str, root: Path, train: bool, download: bool) -> Images:
+    """MNIST, StackedMNIST or CIFAR-10, read by torchvision.
+
+    StackedMNIST as published: every digit twice in each channel, in orders of their own.
+    """
+    reader, folder, address = DOWNLOADS[source]
+    try:
+        found = reader(root, train=train, download=download)
+    except Exception as error:  # of the network, the disk, an archive or a file cut short
+        raise DataError(
+            f"{source} cannot be read from {root / folder} ({' '.join(str(error).split())}): give "
+            f"download=True and a connection, or get {address} and unpack it there."
+        ) from error
+    pixels, labels = torch.as_tensor(found.data), torch.as_tensor(found.targets)
+    if source == "cifar10":
+        pixels = pixels.permute(0, 3, 1, 2).contiguous()
+    else:
+        pixels = TF.pad(pixels, 2).unsqueeze(1)  # 28 to 32 pixels
+    if source == "stacked_mnist":
+        rng = torch.Generator().manual_seed(0)
+        orders = [torch.randperm(len(pixels), generator=rng) for _ in range(6)]
+        triplets = torch.cat(orders).reshape(3, -1).T
+        pixels, labels = pixels[triplets, 0], labels[triplets] @ torch.tensor([100, 10, 1])
+    images = Images(pixels, name=source, flip=source == "cifar10")
+    images.labels = labels
+    return images
+
+
+def _stored(
+    source: str | os.PathLike, root: Path, size: int | None, channels: int, crop: str
+) -> Images:
+    """The images of a folder or an LMDB, none decoded yet but the first, to be sure of it."""
+    path, limit = Path(source).expanduser(), None
+    missing = f"{source} is neither a folder nor one of the sets {', '.join(IMAGE_SETS)}."
+    if source in PLACES:
+        place, limit, origin = PLACES[source]
+        path = root / source if (root / source).exists() else root / place
+        missing = (
+            f"{source} must be a folder {root / source} of images or an LMDB {path}: {origin}."
+        )
+        size = size or 256
+    if not path.exists():
+        raise DataError(missing)
+    if size is None:
+        raise DataError(f"{source} needs a size, the side of its images in pixels.")
+    stored = StoredImages(path, size, channels, crop, limit)
+    stored.decode(0)
+    known = source in PLACES
+    return Images(stored, name=source if known else path.resolve().name, flip=known)
+
+
+def load_images(
+    source: str | os.PathLike,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    crop: str = "center",
+    flip: bool | None = None,
+    root: str | os.PathLike = "data",
+    download: bool = True,
+    train: bool = True,
+    memory: int = 4 * 2**30,
+) -> Images:
+    """A set of images by its name, or the images of a folder.
+
+    - ``photographs``: 10,000 crops, 32 x 32 unless ``size``; see :func:`photographs`. Flip.
+    - ``mnist``: 60,000 digits, one channel, padded to 32 x 32; labels 0..9.
+    - ``stacked_mnist``: 120,000 random triplets of them as channels; labels 0..999.
+    - ``cifar10``: 50,000 images, 32 x 32; labels 0..9. Flip.
+    - ``celeba_hq_256``, ``lsun_church_256`` (the first 120,000): folder or LMDB, 256 x 256
+      unless ``size``. Flip.
+    - a path (``./mnist`` if a set has that name): folder or LMDB, scaled to ``size``.
+
+    Args:
+        source: a name or a path.
+        size: side in pixels.
+        channels: 3 unless given, or 1. Those of MNIST and CIFAR-10 are fixed, as is their size.
+        crop: of a folder or an LMDB, ``"center"`` or ``"none"``: see :class:`StoredImages`.
+        flip: whether training should mirror half of the images, unless as above.
+        root: the folder with the published sets.
+        download: get MNIST or CIFAR-10 if it is not there.
+        train: the training part; False is the held-out part, which MNIST and CIFAR-10 have.
+        memory: in bytes. A folder or an LMDB that takes no more is decoded here, a larger one
+            image by image as training goes.
+
+    Raises:
+        ValueError: if an option is out of range.
+        DataError: if the set is missing or not whole, if an image cannot be read or has the
+            wrong size, or if there are fewer than two.
+    """
+    if crop not in ("center", "none"):
+        raise ValueError(f"unknown crop {crop!r}: known are center, none.")
+    if channels not in (None, *MODES):
+        raise ValueError(f"channels must be 1 or 3, got {channels}.")
+    if size is not None and size < 1:
+        raise ValueError(f"size must be at least 1, got {size}.")
+    if not train and source not in DOWNLOADS:
+        raise DataError(f"{source} has no held-out part: give a folder that is one.")
+    root = Path(root).expanduser()
+    if source == "photographs":
+        images = photographs(size or 32, channels or 3)
+    elif source in DOWNLOADS:
+        images = _downloaded(source, root, train, download)
+        if images.shape != (channels or images.shape[0], size or 32, size or 32):
+            raise DataError(f"{source} has the shape {images.shape}: omit size and channels.")
+    else:
+        images = _stored(source, root, size, channels or 3, crop)
+        if images.images.shape.numel() <= memory:
+            images.images = images.images.decode_all()
+    images.flip = images.flip if flip is None else flip
+    return images

@@ -1,0 +1,282 @@
+"""Complete experiments by name: networks, data and the numbers of their training.
+
+The three published ones hold the values of the authors' repository, which the first author
+declares right where it differs from the arXiv table (its issue 26).
+"""
+
+import ast
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import UnionType
+from typing import get_args, get_origin
+
+from ddgan_lite.data import MIXTURES, StackedDigits, mixture
+from ddgan_lite.images import DataError, load_images
+from ddgan_lite.model import DDGAN
+from ddgan_lite.networks import MLPConfig, UNetConfig
+from ddgan_lite.settings import TrainSettings
+from ddgan_lite.training import Data
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An experiment: everything that decides its outcome, apart from the hardware.
+
+    Attributes:
+        data: a name that :func:`load_data` knows, or a folder of images.
+        config: the networks.
+        settings: how they are trained.
+        step_weights: relative frequency of t = 1..T in training; None: uniform.
+        log_every: steps between two lines of the log.
+        save_every: steps between two checkpoints, each with a grid of samples.
+    """
+
+    data: str
+    config: MLPConfig | UNetConfig
+    settings: TrainSettings
+    step_weights: tuple[float, ...] | None = None
+    log_every: int = 100
+    save_every: int = 5_000
+
+    def __post_init__(self):
+        for name in ("log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+
+    def build(self) -> DDGAN:
+        """The untrained model, its initial weights drawn from torch's global generator."""
+        return DDGAN(self.config, step_weights=self.step_weights)
+
+
+# Adam, EMA and fresh draws for each update are common to the published runs.
+_PUBLISHED = TrainSettings(
+    betas=(0.5, 0.9), lr_generator=1.6e-4, lr_end=1e-5, ema_decay=0.9999, fresh_fake=True
+)
+_HIGH_RESOLUTION = UNetConfig(
+    shape=(3, 256, 256),
+    width=64,
+    multipliers=(1, 1, 2, 2, 4, 4),
+    mapping_depth=3,
+    discriminator="large",
+)
+
+PRESETS = {
+    "gaussians": Preset("gaussian_grid", MLPConfig(), TrainSettings(), step_weights=(11, 3, 3, 3)),
+    "stacked_digits": Preset(
+        "stacked_digits",
+        MLPConfig(shape=(3, 8, 8), latent_dim=32, width=256, slope=0.2),
+        TrainSettings(
+            steps=3_000,
+            batch_size=512,
+            lr_generator=2e-3,
+            lr_discriminator=2e-3,
+            lr_end=2e-5,
+            r1=0.5,
+        ),
+    ),
+    # 1,800 epochs of 195 updates; 4 GPUs with 64 images each.
+    "cifar10": Preset(
+        "cifar10",
+        UNetConfig(),
+        replace(
+            _PUBLISHED,
+            steps=351_000,
+            batch_size=256,
+            lr_discriminator=1.25e-4,
+            r1=0.02,
+            r1_interval=15,
+        ),
+    ),
+    # 800 epochs of 30,000 images; 8 GPUs with 4 images each.
+    "celeba_hq_256": Preset(
+        "celeba_hq_256",
+        replace(_HIGH_RESOLUTION, num_steps=2),
+        replace(
+            _PUBLISHED,
+            steps=750_000,
+            batch_size=32,
+            lr_generator=2e-4,
+            lr_discriminator=1e-4,
+            r1=2.0,
+            r1_interval=10,
+        ),
+    ),
+    # 500 epochs of 1,875 updates; 8 GPUs with 8 images each.
+    "lsun_church_256": Preset(
+        "lsun_church_256",
+        _HIGH_RESOLUTION,
+        replace(
+            _PUBLISHED,
+            steps=937_500,
+            batch_size=64,
+            lr_discriminator=1e-4,
+            r1=1.0,
+            r1_interval=10,
+            ema_decay=0.999,
+        ),
+    ),
+    # Not published: the networks at half width, with the defaults of the authors' code.
+    "stacked_mnist": Preset(
+        "stacked_mnist",
+        UNetConfig(width=64, mapping_depth=3),
+        replace(
+            _PUBLISHED,
+            steps=60_000,
+            batch_size=256,
+            lr_generator=1.5e-4,
+            lr_discriminator=1e-4,
+            r1=0.05,
+            r1_interval=1,
+            ema_decay=0.999,
+        ),
+    ),
+}
+
+_SMALL = UNetConfig(
+    shape=(3, 16, 16),
+    latent_dim=16,
+    width=16,
+    multipliers=(1, 2),
+    blocks=1,
+    style_dim=32,
+    mapping_depth=2,
+    discriminator_width=8,
+    discriminator_time_dim=32,
+)
+_SHORT = replace(
+    _PUBLISHED,
+    steps=600,
+    batch_size=32,
+    lr_generator=2e-3,
+    lr_discriminator=1e-3,
+    lr_end=2e-4,
+    r1=0.05,
+    r1_interval=4,
+    ema_decay=0.98,
+)
+
+
+def _quick(full: Preset, **changes: object) -> Preset:
+    """A minute on a CPU, on images that need no download, with the same number of steps T."""
+    config = replace(_SMALL, num_steps=full.config.num_steps)
+    made = Preset("photographs", config, _SHORT, log_every=10, save_every=200)
+    return replace(made, **changes)
+
+
+QUICK = {
+    "cifar10": _quick(PRESETS["cifar10"]),
+    "celeba_hq_256": _quick(PRESETS["celeba_hq_256"]),
+    "lsun_church_256": _quick(PRESETS["lsun_church_256"]),
+    "stacked_mnist": _quick(
+        PRESETS["stacked_mnist"], data="stacked_digits", config=replace(_SMALL, shape=(3, 8, 8))
+    ),
+}
+
+
+def preset(name: str, *, quick: bool = False, **changes: object) -> Preset:
+    """An experiment by name, with some of its values changed.
+
+    Args:
+        name: one of PRESETS.
+        quick: the small size for a CPU, where there is one; toy presets are small already.
+        changes: new values by name, of the preset itself, its networks or its settings.
+
+    Raises:
+        ValueError: if the name, a key or a value is not right; it says what is.
+
+    Example:
+        >>> preset("cifar10", width=64, batch_size=128).settings.batch_size
+        128
+    """
+    if name not in PRESETS:
+        raise ValueError(_unknown("preset", name, PRESETS))
+    chosen = QUICK.get(name, PRESETS[name]) if quick else PRESETS[name]
+    parts = {"": chosen, "config": chosen.config, "settings": chosen.settings}
+    sorted_changes: dict[str, dict] = {part: {} for part in parts}
+    fields = {
+        field.name: (part, field)
+        for part, values in parts.items()
+        for field in dataclasses.fields(values)
+        if field.name not in parts
+    }
+    for key, value in changes.items():
+        if key not in fields:
+            raise ValueError(_unknown("key", key, fields))
+        part, field = fields[key]
+        sorted_changes[part][key] = _fitting(key, value, getattr(parts[part], key), field.type)
+    config, settings = (
+        replace(parts[part], **sorted_changes[part]) for part in ("config", "settings")
+    )
+    return replace(chosen, config=config, settings=settings, **sorted_changes[""])
+
+
+def parse(assignments: list[str]) -> dict[str, object]:
+    """``["width=64", "data=my/folder"]`` as a dictionary of Python values.
+
+    Raises:
+        ValueError: if one is not of the form key=value.
+    """
+    changes: dict[str, object] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--set takes key=value, got {assignment!r}.")
+        try:
+            changes[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            changes[key] = text  # a bare word
+    return changes
+
+
+def _unknown(what: str, name: str, known: Mapping) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"unknown {what} {name!r}: known are {', '.join(known)}.{hint}"
+
+
+def _fitting(key: str, value: object, present: object, kind: type) -> object:
+    """``value`` if a field of this type can hold it; whole numbers pass for floats."""
+    kinds = [get_origin(k) or k for k in (get_args(kind) if type(kind) is UnionType else (kind,))]
+    if float in kinds and type(value) is int:
+        value = float(value)
+    if tuple in kinds and type(value) is list:
+        value = tuple(value)
+    numbers = value if type(value) is tuple else [value] if type(value) is float else []
+    finite = all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+    if type(value) not in kinds or not finite:
+        names = " or ".join(k.__name__.replace("NoneType", "None") for k in kinds)
+        raise ValueError(f"{key} must be of type {names}, like {present!r}; got {value!r}.")
+    return value
+
+
+def load_data(source: str, shape: tuple[int, ...], **options: object) -> Data:
+    """The data set of a preset, checked against the sample ``shape`` of its networks.
+
+    Args:
+        source: a toy distribution, ``stacked_digits``, one of
+            :data:`ddgan_lite.images.IMAGE_SETS`, or a path to images.
+        shape: (d,) or (C, H, W).
+        options: passed to :func:`ddgan_lite.images.load_images`.
+
+    Raises:
+        DataError: if the data are missing, or of another shape.
+    """
+    if source in MIXTURES or source == "stacked_digits":
+        data = mixture(source) if source in MIXTURES else StackedDigits()
+        found = data.shape if isinstance(data, StackedDigits) else (data.dim,)
+    else:
+        if len(shape) != 3:
+            raise DataError(f"{source} holds images, but these networks work on {shape}.")
+        fixed = source in ("mnist", "stacked_mnist", "cifar10")
+        size = {} if fixed else {"size": shape[2], "channels": shape[0]}
+        data = load_images(source, **size, **options)
+        found = data.shape
+    if tuple(found) != tuple(shape):
+        raise DataError(
+            f"{source} holds samples of shape {tuple(found)}, the networks are built for "
+            f"{tuple(shape)}: set shape={tuple(found)} to match."
+        )
+    return data

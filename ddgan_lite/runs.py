@@ -1,0 +1,201 @@
+"""A training run in a folder: it logs, saves, shows samples, and goes on where it stopped.
+
+runs/cifar10/
+    log.jsonl             one line per ``log_every`` steps
+    checkpoints/          the newest ``keep`` checkpoints, for going on
+    samples/              a grid of images per checkpoint, always from the same noise
+    tensorboard/          if asked for
+    model.safetensors     the finished model, for sampling
+"""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from torchvision.utils import save_image
+
+from ddgan_lite import checkpoints, resume
+from ddgan_lite.model import DDGAN
+from ddgan_lite.presets import Preset, load_data
+from ddgan_lite.training import Data, Trainer, losses_by_step
+
+
+def run(
+    preset: Preset,
+    folder: str | os.PathLike,
+    *,
+    data: Data | None = None,
+    device: str | torch.device | None = None,
+    keep: int = 2,
+    tensorboard: bool = False,
+    **options: object,
+) -> Iterator[dict]:
+    """Train ``preset`` in ``folder``, or go on with what is there; yields the lines of the log.
+
+    A line holds ``step``, ``seconds`` of training so far, ``images_per_second``, the mean of
+    each loss since the last line, and with images ``d_real_by_step`` and ``d_fake_by_step``,
+    the discriminator's losses at t = 1..T.
+
+    Args:
+        preset: the experiment.
+        folder: of this run and no other.
+        data: used in place of the preset's own.
+        device: where to train; left out, the best there is.
+        keep: checkpoints to keep, at least 1.
+        tensorboard: write its files as well.
+        options: for loading the data, see :func:`ddgan_lite.images.load_images`.
+
+    Raises:
+        ValueError: from a value that does not fit, including missing data.
+        CheckpointError: if ``folder`` holds another run, or no checkpoint in it can be read.
+        FloatingPointError: if training diverges; the last checkpoint is kept.
+        OSError: if the disk is full; likewise.
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, got {keep}.")
+    process, folder = PartialState(), Path(folder)
+    device = torch.device(device or process.device)
+    with process.main_process_first():  # one process downloads, the others find it done
+        if data is None:
+            data = load_data(preset.data, preset.config.shape, **options)
+    torch.manual_seed(preset.settings.seed)  # decides the initial weights
+    trainer = Trainer(preset.build().to(device), data, preset.settings)
+    begun = _go_on(trainer, folder, getattr(data, "name", preset.data))
+    record = {"data": getattr(data, "name", preset.data), "seconds": begun}
+
+    log = _Log(folder, trainer.step, tensorboard) if process.is_main_process else None
+    probe = data.sample(64, torch.Generator().manual_seed(0)).to(device, torch.float32)
+    images = probe.ndim == 4
+    sums: dict[str, list[float]] = {}
+    start, started, last_step, last_time = trainer.step, time.perf_counter(), trainer.step, 0.0
+    for losses in trainer:
+        for name, loss in losses.items():
+            sums.setdefault(name, []).append(loss)
+        step, finished = trainer.step, trainer.step == preset.settings.steps
+        elapsed = time.perf_counter() - started
+        record["seconds"] = begun + elapsed
+        if step % preset.log_every == 0 or finished:
+            made = (step - last_step) * preset.settings.batch_size
+            line = {"step": step, "seconds": round(record["seconds"], 3)}
+            line["images_per_second"] = round(made / (elapsed - last_time), 3)
+            line |= {name: sum(values) / len(values) for name, values in sums.items()}
+            if images:
+                by_step = losses_by_step(trainer.model, probe)
+                line |= {f"{name}_by_step": values for name, values in by_step.items()}
+            sums, last_step, last_time = {}, step, elapsed
+            if log:
+                log.write(line)
+            yield line
+        if (step % preset.save_every == 0 or finished) and process.is_main_process:
+            resume.save(trainer, _checkpoint(folder, step), **record)
+            for old in checkpoints.history(folder / "checkpoints")[:-keep]:
+                old.unlink()
+            if images:
+                write_grid(trainer.model, folder / "samples" / f"step_{step:08d}.png")
+    if process.is_main_process and (start < trainer.step or not _finished(folder).exists()):
+        trainer.model.save(_finished(folder), **provenance(preset, record, device))
+    process.wait_for_everyone()
+
+
+def _finished(folder: Path) -> Path:
+    return folder / "model.safetensors"
+
+
+def _checkpoint(folder: Path, step: int) -> Path:
+    return folder / "checkpoints" / f"step_{step:08d}.safetensors"
+
+
+def _go_on(trainer: Trainer, folder: Path, data: str) -> float:
+    """Take up the newest whole checkpoint of ``folder``; the seconds already trained."""
+    unreadable: checkpoints.CheckpointError | None = None
+    for path in reversed(checkpoints.history(folder / "checkpoints")):
+        try:
+            header = resume.load(trainer, path)
+        except resume.OtherRunError:
+            raise
+        except checkpoints.CheckpointError as error:  # a failing disk: an older one may do
+            unreadable = unreadable or error
+            continue
+        if header.get("data") != data:
+            raise resume.OtherRunError(
+                f"{path} was trained on {header.get('data')}, this run is on {data}: start in "
+                "another folder."
+            )
+        return header.get("seconds", 0.0)
+    if unreadable:
+        raise unreadable
+    return 0.0
+
+
+class _Log:
+    """log.jsonl, and TensorBoard's files if wanted. Lines after ``step`` are dropped first."""
+
+    def __init__(self, folder: Path, step: int, tensorboard: bool):
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob("**/.*.part"):  # of a write that was killed
+            leftover.unlink()
+        self.path = folder / "log.jsonl"
+        lines = read_log(folder) if self.path.exists() else []
+        kept = [json.dumps(line) + "\n" for line in lines if line["step"] <= step]
+        self.path.write_text("".join(kept))
+        self.board = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter  # slow to import, not always there
+
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def write(self, line: dict) -> None:
+        """Append one line, and make sure that it is on disk."""
+        with open(self.path, "a") as file:
+            file.write(json.dumps(line) + "\n")
+        if self.board:
+            for name, value in line.items():
+                values = (
+                    {f"/t{t}": v for t, v in enumerate(value, 1)}
+                    if isinstance(value, list)
+                    else {"": value}
+                )
+                for end, number in values.items():
+                    self.board.add_scalar(name + end, number, line["step"])
+            self.board.flush()
+
+
+def read_log(folder: str | os.PathLike) -> list[dict]:
+    """The lines of a run's log. One that a crash cut short is left out."""
+    lines = []
+    for text in (Path(folder) / "log.jsonl").read_text().splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def write_grid(model: DDGAN, path: str | os.PathLike, n: int = 64, seed: int = 0) -> Path:
+    """n images by the averaged generator as one PNG of 8 columns; the same noise every time."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = torch.Generator(model.device).manual_seed(seed)
+    save_image(model.sample(n, rng=rng), path, nrow=8, normalize=True, value_range=(-1, 1))
+    return path
+
+
+def provenance(preset: Preset, record: dict, device: torch.device) -> dict:
+    """Where a trained model comes from: data, length, seed, hardware, versions."""
+    cuda = device.type == "cuda"
+    return {
+        **record,
+        "steps": preset.settings.steps,
+        "batch_size": preset.settings.batch_size,
+        "seed": preset.settings.seed,
+        "processes": PartialState().num_processes,
+        "hardware": torch.cuda.get_device_name(device) if cuda else platform.machine() + " CPU",
+        "torch": torch.__version__,
+        "ddgan_lite": version("ddgan-lite"),
+    }
