@@ -10,9 +10,10 @@ from accelerate import PartialState
 from torchvision.utils import save_image
 from tqdm import tqdm
 
-from ddgan_lite.images import IMAGE_SETS, load_images
+from ddgan_lite.fidelity import METRICS, evaluate
+from ddgan_lite.images import IMAGE_SETS, Images
 from ddgan_lite.model import DDGAN
-from ddgan_lite.presets import PRESETS, parse, preset
+from ddgan_lite.presets import PRESETS, load_data, parse, preset
 from ddgan_lite.reference import load_reference_checkpoint
 from ddgan_lite.runs import run, write_grid
 
@@ -70,14 +71,14 @@ def _sample(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from ddgan_lite.fidelity import evaluate  # torch-fidelity is an extra
-
     model = DDGAN.load(args.model).to(args.device or PartialState().device)
-    shape = model.config.shape
-    data = load_images(args.data, size=shape[-1], channels=shape[0], root=args.root)
-    print(
-        json.dumps(evaluate(model, data, n=args.n, seed=args.seed, weights=args.weights), indent=2)
+    data = load_data(args.data, model.config.shape, root=args.root)
+    if not isinstance(data, Images):
+        raise ValueError(f"{args.data} is drawn anew each time: evaluate wants a set of images.")
+    scores = evaluate(
+        model, data, n=args.n, seed=args.seed, metrics=args.metrics, weights=args.weights
     )
+    print(json.dumps(scores, indent=2))
 
 
 def _convert(args: argparse.Namespace) -> None:
@@ -165,7 +166,7 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--batch", type=int, default=500, help="images in memory at once (500)")
 
-    evaluate = command(
+    scores = command(
         "evaluate",
         "score a model's samples: FID, IS, KID, precision and recall (torch-fidelity)",
         _evaluate,
@@ -173,12 +174,13 @@ def parser() -> argparse.ArgumentParser:
   where the Inception weights cannot be downloaded:
     python -m ddgan_lite evaluate runs/cifar10 --data cifar10 --weights inception.pth""",
     )
-    evaluate.add_argument("model", help="as for sample")
-    evaluate.add_argument("--data", required=True, help="as for train")
-    evaluate.add_argument("--root", default="data")
-    evaluate.add_argument("--n", type=int, default=50_000, help="samples to score (50000)")
-    evaluate.add_argument("--seed", type=int, default=0)
-    evaluate.add_argument("--weights", help="file with the Inception weights")
+    scores.add_argument("model", help="as for sample")
+    scores.add_argument("--data", required=True, help="as for train")
+    scores.add_argument("--root", default="data")
+    scores.add_argument("--n", type=int, default=50_000, help="samples to score (50000)")
+    scores.add_argument("--seed", type=int, default=0)
+    scores.add_argument("--metrics", nargs="+", choices=METRICS, default=list(METRICS))
+    scores.add_argument("--weights", help="file with the Inception weights")
 
     convert = command(
         "convert",

@@ -326,7 +326,7 @@ def _downloaded(source: str, root: Path, train: bool, download: bool) -> Images:
     except Exception as error:  # of the network, the disk, an archive or a file cut short
         raise DataError(
             f"{source} cannot be read from {root / folder} ({' '.join(str(error).split())}): give "
-            f"download=True and a connection, or get {address} and unpack it there."
+            f"download=True and a connection, or fill that folder from {address}."
         ) from error
     pixels, labels = torch.as_tensor(found.data), torch.as_tensor(found.targets)
     if source == "cifar10":

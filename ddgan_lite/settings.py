@@ -36,7 +36,8 @@ class TrainSettings:
             what ``accelerate launch --mixed_precision`` says, else ``"no"``.
         compile: let torch.compile fuse the networks; R1, which is differentiated twice, runs
             uncompiled. Left out: for image networks on a CUDA device.
-        channels_last: keep each pixel's channels together in memory. Left out: like compile.
+        channels_last: keep each pixel's channels together in memory. Left out: for image
+            networks.
         workers: processes that load images which do not fit into memory.
 
     Raises:

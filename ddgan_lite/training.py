@@ -87,9 +87,9 @@ class Trainer:
             MinibatchStd.check(settings.batch_size // parts)
 
         cuda = model.device.type == "cuda"
-        fast = cuda and any(isinstance(module, nn.Conv2d) for module in networks[0].modules())
-        self.compiled = fast if settings.compile is None else settings.compile
-        self.channels_last = fast if settings.channels_last is None else settings.channels_last
+        images = any(isinstance(module, nn.Conv2d) for module in networks[0].modules())
+        self.compiled = images and cuda if settings.compile is None else settings.compile
+        self.channels_last = images if settings.channels_last is None else settings.channels_last
         asked = settings.mixed_precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
         precision = PRECISIONS[asked]
         if precision is torch.float16 and not cuda:

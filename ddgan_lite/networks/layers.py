@@ -182,7 +182,7 @@ class MinibatchStd(nn.Module):
         self.check(n)
         group = min(n, self.group)
         # Two passes on purpose: torch.var would need float32 anyway under mixed precision.
-        rows = x.float().reshape(group, n // group, c, h, w)
+        rows = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(group, n // group, c, h, w)
         std = ((rows - rows.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
         extra = std.repeat(group).to(x.dtype)[:, None, None, None].expand(n, 1, h, w)
         return torch.cat([x, extra], dim=1)
