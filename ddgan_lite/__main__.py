@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from torchvision.utils import save_image
 from tqdm import tqdm
 
@@ -16,6 +15,7 @@ from ddgan_lite.model import DDGAN
 from ddgan_lite.presets import PRESETS, load_data, parse, preset
 from ddgan_lite.reference import load_reference_checkpoint
 from ddgan_lite.runs import run, write_grid
+from ddgan_lite.training import this_process
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -34,12 +34,13 @@ def _train(args: argparse.Namespace) -> None:
         tensorboard=args.tensorboard,
         root=args.root,
     )
-    main = PartialState().is_main_process
+    main = this_process().is_main_process
     if main:
         print(
             f"Training {args.preset} on {chosen.data} in {folder}; the same line goes on with it."
         )
-    with tqdm(total=chosen.settings.steps, unit="step", disable=not main) as bar:
+    # The delay keeps the bar away until there is a first line: no bar if there never is one.
+    with tqdm(total=chosen.settings.steps, unit="step", disable=not main, delay=1e-9) as bar:
         for line in lines:
             bar.update(line["step"] - bar.n)
             names = ("d_real", "d_fake", "g_adversarial", "images_per_second")
@@ -49,11 +50,12 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _sample(args: argparse.Namespace) -> None:
-    model = DDGAN.load(args.model).to(args.device or PartialState().device)
+    model = DDGAN.load(args.model).to(args.device or this_process().device)
     if len(model.config.shape) != 3:
         raise ValueError(f"{args.model} draws points of shape {model.config.shape}, not images.")
-    if args.n < 1:
-        raise ValueError(f"--n must be at least 1, got {args.n}.")
+    for name in ("n", "batch"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}.")
     out = Path(args.out)
     if out.suffix == ".png":
         print(write_grid(model, out, args.n, args.seed))
@@ -71,10 +73,11 @@ def _sample(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    model = DDGAN.load(args.model).to(args.device or PartialState().device)
+    model = DDGAN.load(args.model).to(args.device or this_process().device)
     data = load_data(args.data, model.config.shape, root=args.root)
     if not isinstance(data, Images):
-        raise ValueError(f"{args.data} is drawn anew each time: evaluate wants a set of images.")
+        known = ", ".join(IMAGE_SETS)
+        raise ValueError(f"{args.data} is no fixed set of images: give {known} or a folder.")
     scores = evaluate(
         model, data, n=args.n, seed=args.seed, metrics=args.metrics, weights=args.weights
     )
@@ -179,7 +182,9 @@ def parser() -> argparse.ArgumentParser:
     scores.add_argument("--root", default="data")
     scores.add_argument("--n", type=int, default=50_000, help="samples to score (50000)")
     scores.add_argument("--seed", type=int, default=0)
-    scores.add_argument("--metrics", nargs="+", choices=METRICS, default=list(METRICS))
+    scores.add_argument(
+        "--metrics", nargs="+", choices=METRICS, default=list(METRICS), help="which ones (all)"
+    )
     scores.add_argument("--weights", help="file with the Inception weights")
 
     convert = command(
@@ -202,7 +207,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except torch.cuda.OutOfMemoryError:
+    except RuntimeError as error:
+        gpu = isinstance(error, torch.cuda.OutOfMemoryError)
+        if not gpu and "can't allocate memory" not in str(error):
+            raise
         print("error: out of memory. Try --set accumulate=2, or a smaller batch.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -185,6 +185,35 @@ def images(ax: Axes, batch: Tensor, *, columns: int = 8) -> None:
     ax.axis("off")
 
 
+def unet(stages: dict[str, dict[str, int]]) -> Figure:
+    """A U-Net as measured: its feature maps with the skips between them, and where its cost is.
+
+    ``stages`` come in the order of use, the first one before all ``"down..."`` stages; each has
+    ``channels`` and ``size`` of the map it leaves, ``weights`` and ``operations``.
+    """
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(10, 5), sharex=True, height_ratios=(3, 2))
+    colours = {"d": DATA, "u": MODEL}
+    for place, (name, stage) in enumerate(stages.items()):
+        top.bar(place, stage["size"], 0.75, color=colours.get(name[0], QUIET))
+        top.text(place, -1, stage["channels"], ha="center", va="top", fontsize=8)
+    maps = [stage["size"] for stage in stages.values()]
+    ends = [place for place, name in enumerate(stages) if name.startswith("up")]
+    bend = {"arrowstyle": "-", "connectionstyle": "arc3,rad=-0.25", "color": QUIET, "lw": 0.8}
+    for start, end in enumerate(reversed(ends)):  # last in, first out
+        top.annotate("", (end, maps[start]), (start, maps[start]), arrowprops=bend)
+    height = max(maps)
+    top.set(ylim=(-0.16 * height, 1.8 * height), ylabel="width of the map (pixels)")
+    top.set(yticks=sorted(set(maps)), xticks=[])
+    top.set_title("channels under each map; blue: down, orange: up")
+    places = torch.arange(len(stages))
+    for name, colour, shift in (("weights", THIRD, -0.2), ("operations", FOURTH, 0.2)):
+        amounts = torch.tensor([float(stage[name]) for stage in stages.values()])
+        bottom.bar(places + shift, 100 * amounts / amounts.sum(), 0.4, label=name, color=colour)
+    bottom.set(xlabel="stage", ylabel="share (%)")
+    bottom.legend(loc="upper left")
+    return figure
+
+
 def table(rows: dict[str, dict[str, float]], digits: int = 3) -> str:
     """Scores by model and name, as aligned text to print."""
     names = list(next(iter(rows.values())))

@@ -5,6 +5,7 @@ declares right where it differs from the arXiv table (its issue 26).
 """
 
 import ast
+import contextlib
 import dataclasses
 import difflib
 import math
@@ -226,7 +227,7 @@ def parse(assignments: list[str]) -> dict[str, object]:
             raise ValueError(f"--set takes key=value, got {assignment!r}.")
         try:
             changes[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError):
             changes[key] = text  # a bare word
     return changes
 
@@ -239,16 +240,26 @@ def _unknown(what: str, name: str, known: Mapping) -> str:
 
 def _fitting(key: str, value: object, present: object, kind: type) -> object:
     """``value`` if a field of this type can hold it; whole numbers pass for floats."""
-    kinds = [get_origin(k) or k for k in (get_args(kind) if type(kind) is UnionType else (kind,))]
-    if float in kinds and type(value) is int:
+    kinds = get_args(kind) if type(kind) is UnionType else (kind,)
+    for one in kinds:
+        with contextlib.suppress(TypeError, OverflowError):
+            return _cast(value, one)
+    names = " or ".join(str(k) if get_origin(k) else k.__name__ for k in kinds)
+    names = names.replace("NoneType", "None")
+    raise ValueError(f"{key} must be of type {names}, like {present!r}; got {value!r}.")
+
+
+def _cast(value: object, kind: type) -> object:
+    """``value`` as a ``kind``; TypeError if it is none."""
+    if get_origin(kind) is tuple and type(value) in (tuple, list):
+        inner = get_args(kind)
+        inner = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        if len(inner) == len(value):
+            return tuple(_cast(each, one) for each, one in zip(value, inner, strict=True))
+    if kind is float and type(value) is int:
         value = float(value)
-    if tuple in kinds and type(value) is list:
-        value = tuple(value)
-    numbers = value if type(value) is tuple else [value] if type(value) is float else []
-    finite = all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
-    if type(value) not in kinds or not finite:
-        names = " or ".join(k.__name__.replace("NoneType", "None") for k in kinds)
-        raise ValueError(f"{key} must be of type {names}, like {present!r}; got {value!r}.")
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise TypeError
     return value
 
 
@@ -275,8 +286,9 @@ def load_data(source: str, shape: tuple[int, ...], **options: object) -> Data:
         data = load_images(source, **size, **options)
         found = data.shape
     if tuple(found) != tuple(shape):
+        match = f": set shape={tuple(found)} to match" if len(found) == len(shape) else ""
         raise DataError(
             f"{source} holds samples of shape {tuple(found)}, the networks are built for "
-            f"{tuple(shape)}: set shape={tuple(found)} to match."
+            f"{tuple(shape)}{match}."
         )
     return data

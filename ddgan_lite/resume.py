@@ -35,24 +35,26 @@ def save(trainer: Trainer, path: str | os.PathLike, **record: object) -> Path:
         for key, value in network.state_dict().items()
     }
     if not all(torch.isfinite(value).all() for value in tensors.values()):
-        raise FloatingPointError(f"the weights are no longer finite at step {trainer.step}.")
+        raise FloatingPointError(
+            f"the weights are no longer finite at step {trainer.step}. Try a smaller learning "
+            "rate or a larger r1."
+        )
     states = [optimiser.state_dict() for optimiser in trainer.optimisers]
     for number, state in enumerate(states):
         for index, moments in state["state"].items():
             for key, value in moments.items():
                 tensors[f"adam/{number}/{index}/{key}"] = value
     tensors |= {"rng": trainer.rng.get_state(), "data_rng": trainer.data_rng.get_state()}
-    training = {
+    header = _identity(trainer)
+    header["training"] |= {
         "step": trainer.step,
-        "settings": dataclasses.asdict(trainer.settings),
         "groups": [state["param_groups"] for state in states],
         "schedules": [schedule.state_dict() for schedule in trainer.schedules],
         "scalers": [scaler.state_dict() for scaler in trainer.scalers],
         "averaged_updates": trainer.model.averaged.updates,
         "device": trainer.model.device.type,
     }
-    header = {**describe(trainer.model.config), "training": training, **record}
-    return checkpoints.write(path, tensors, header)
+    return checkpoints.write(path, tensors, {**header, **record})
 
 
 def load(trainer: Trainer, path: str | os.PathLike) -> dict:
@@ -108,15 +110,35 @@ def _networks(trainer: Trainer) -> dict[str, nn.Module]:
     return {**networks, "averaged": model.averaged.module}
 
 
+def _identity(trainer: Trainer) -> dict:
+    """The header of a run's file, as far as it stays the same from the first step to the last."""
+    weights = getattr(trainer.model, "step_weights", None)  # a plain GAN has no steps
+    training = {
+        "settings": dataclasses.asdict(trainer.settings),
+        "step_weights": None if weights is None else weights.tolist(),
+    }
+    return {**describe(trainer.model.config), "training": training}
+
+
+def _rules(header: dict) -> dict:
+    """What decides where a run goes, by name."""
+    training = header["training"]
+    rules = {"kind": header["kind"], **header["config"], **training["settings"]}
+    return {**rules, "step_weights": training["step_weights"]}
+
+
 def _check(trainer: Trainer, path: str | os.PathLike, header: dict) -> None:
     """Refuse a checkpoint of another model, or of a run under other rules."""
     if not isinstance(header, dict) or "training" not in header:
         raise OtherRunError(
             f"{path} holds a model for sampling, not a training run: it cannot be resumed."
         )
-    ours = describe(trainer.model.config) | dataclasses.asdict(trainer.settings)
-    theirs = header | header["training"]["settings"]
-    for name in sorted(ours.keys() - SPEED):
+    ours = _rules(_identity(trainer))
+    try:
+        theirs = _rules(header)
+    except (KeyError, TypeError) as error:
+        raise checkpoints.CheckpointError(f"{path} cannot be resumed here: {error}.") from error
+    for name in (name for name in ours if name not in SPEED):
         if json.dumps(theirs.get(name)) != json.dumps(ours[name]):
             raise OtherRunError(
                 f"{path} was trained with {name} = {theirs.get(name)}, this run has "

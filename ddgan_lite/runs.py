@@ -17,13 +17,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from torchvision.utils import save_image
 
 from ddgan_lite import checkpoints, resume
 from ddgan_lite.model import DDGAN
 from ddgan_lite.presets import Preset, load_data
-from ddgan_lite.training import Data, Trainer, losses_by_step
+from ddgan_lite.training import Data, Trainer, losses_by_step, this_process
 
 
 def run(
@@ -54,50 +53,56 @@ def run(
     Raises:
         ValueError: from a value that does not fit, including missing data.
         CheckpointError: if ``folder`` holds another run, or no checkpoint in it can be read.
-        FloatingPointError: if training diverges; the last checkpoint is kept.
+        FloatingPointError: if training diverges; the checkpoints before that are kept.
         OSError: if the disk is full; likewise.
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, got {keep}.")
-    process, folder = PartialState(), Path(folder)
+    process, folder = this_process(), Path(folder)
     device = torch.device(device or process.device)
     with process.main_process_first():  # one process downloads, the others find it done
         if data is None:
             data = load_data(preset.data, preset.config.shape, **options)
     torch.manual_seed(preset.settings.seed)  # decides the initial weights
     trainer = Trainer(preset.build().to(device), data, preset.settings)
-    begun = _go_on(trainer, folder, getattr(data, "name", preset.data))
-    record = {"data": getattr(data, "name", preset.data), "seconds": begun}
+    record = {"data": getattr(data, "name", preset.data)}
+    good, begun = _go_on(trainer, folder, record["data"])
+    record["seconds"] = begun
 
     log = _Log(folder, trainer.step, tensorboard) if process.is_main_process else None
     probe = data.sample(64, torch.Generator().manual_seed(0)).to(device, torch.float32)
     images = probe.ndim == 4
     sums: dict[str, list[float]] = {}
     start, started, last_step, last_time = trainer.step, time.perf_counter(), trainer.step, 0.0
-    for losses in trainer:
-        for name, loss in losses.items():
-            sums.setdefault(name, []).append(loss)
-        step, finished = trainer.step, trainer.step == preset.settings.steps
-        elapsed = time.perf_counter() - started
-        record["seconds"] = begun + elapsed
-        if step % preset.log_every == 0 or finished:
-            made = (step - last_step) * preset.settings.batch_size
-            line = {"step": step, "seconds": round(record["seconds"], 3)}
-            line["images_per_second"] = round(made / (elapsed - last_time), 3)
-            line |= {name: sum(values) / len(values) for name, values in sums.items()}
-            if images:
-                by_step = losses_by_step(trainer.model, probe)
-                line |= {f"{name}_by_step": values for name, values in by_step.items()}
-            sums, last_step, last_time = {}, step, elapsed
-            if log:
-                log.write(line)
-            yield line
-        if (step % preset.save_every == 0 or finished) and process.is_main_process:
-            resume.save(trainer, _checkpoint(folder, step), **record)
-            for old in checkpoints.history(folder / "checkpoints")[:-keep]:
-                old.unlink()
-            if images:
-                write_grid(trainer.model, folder / "samples" / f"step_{step:08d}.png")
+    try:
+        for losses in trainer:
+            for name, loss in losses.items():
+                sums.setdefault(name, []).append(loss)
+            step, finished = trainer.step, trainer.step == preset.settings.steps
+            elapsed = time.perf_counter() - started
+            record["seconds"] = begun + elapsed
+            if step % preset.log_every == 0 or finished:
+                made = (step - last_step) * preset.settings.batch_size
+                line = {"step": step, "seconds": round(record["seconds"], 3)}
+                line["images_per_second"] = round(made / (elapsed - last_time), 3)
+                line |= {name: sum(values) / len(values) for name, values in sums.items()}
+                if images:
+                    by_step = losses_by_step(trainer.model, probe)
+                    line |= {f"{name}_by_step": values for name, values in by_step.items()}
+                sums, last_step, last_time = {}, step, elapsed
+                if log:
+                    log.write(line)
+                yield line
+            if step % preset.save_every == 0 or finished:
+                path = folder / "checkpoints" / f"step_{step:08d}.safetensors"
+                if process.is_main_process:
+                    resume.save(trainer, path, **record)
+                    _prune(path, keep)
+                    if images:
+                        write_grid(trainer.model, folder / "samples" / f"step_{step:08d}.png")
+                good = path
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error} {_rescue(good, trainer.mixed)}") from error
     if process.is_main_process and (start < trainer.step or not _finished(folder).exists()):
         trainer.model.save(_finished(folder), **provenance(preset, record, device))
     process.wait_for_everyone()
@@ -107,12 +112,23 @@ def _finished(folder: Path) -> Path:
     return folder / "model.safetensors"
 
 
-def _checkpoint(folder: Path, step: int) -> Path:
-    return folder / "checkpoints" / f"step_{step:08d}.safetensors"
+def _prune(newest: Path, keep: int) -> None:
+    """Delete all but ``keep`` checkpoints up to ``newest``; any later one is a broken one."""
+    history = checkpoints.history(newest.parent)
+    for old in history[: history.index(newest) + 1][:-keep]:
+        old.unlink()
 
 
-def _go_on(trainer: Trainer, folder: Path, data: str) -> float:
-    """Take up the newest whole checkpoint of ``folder``; the seconds already trained."""
+def _rescue(good: Path | None, mixed: bool) -> str:
+    """What is left of a run that diverged, and where to try again."""
+    if good is None:
+        return "No checkpoint was saved before."
+    here = ", or go on in this one with mixed_precision=no" if mixed else ""
+    return f"Start in another folder{here}. The last good checkpoint is {good}."
+
+
+def _go_on(trainer: Trainer, folder: Path, data: str) -> tuple[Path | None, float]:
+    """Take up the newest whole checkpoint of ``folder``: its path, the seconds already trained."""
     unreadable: checkpoints.CheckpointError | None = None
     for path in reversed(checkpoints.history(folder / "checkpoints")):
         try:
@@ -127,10 +143,10 @@ def _go_on(trainer: Trainer, folder: Path, data: str) -> float:
                 f"{path} was trained on {header.get('data')}, this run is on {data}: start in "
                 "another folder."
             )
-        return header.get("seconds", 0.0)
+        return path, header.get("seconds", 0.0)
     if unreadable:
         raise unreadable
-    return 0.0
+    return None, 0.0
 
 
 class _Log:
@@ -143,7 +159,9 @@ class _Log:
         self.path = folder / "log.jsonl"
         lines = read_log(folder) if self.path.exists() else []
         kept = [json.dumps(line) + "\n" for line in lines if line["step"] <= step]
-        self.path.write_text("".join(kept))
+        shortened = self.path.with_name(f".{self.path.name}.part")
+        shortened.write_text("".join(kept))
+        os.replace(shortened, self.path)  # a crash in between must not cost the log
         self.board = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # slow to import, not always there
@@ -194,7 +212,7 @@ def provenance(preset: Preset, record: dict, device: torch.device) -> dict:
         "steps": preset.settings.steps,
         "batch_size": preset.settings.batch_size,
         "seed": preset.settings.seed,
-        "processes": PartialState().num_processes,
+        "processes": this_process().num_processes,
         "hardware": torch.cuda.get_device_name(device) if cuda else platform.machine() + " CPU",
         "torch": torch.__version__,
         "ddgan_lite": version("ddgan-lite"),

@@ -69,9 +69,11 @@ class TrainSettings:
         for name in ("lr_generator", "lr_discriminator"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
-        for name in ("r1", "workers"):
+        for name in ("r1", "workers", "lr_end", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
+        if self.seed >= 2**63:
+            raise ValueError(f"seed must be below 2 ** 63, got {self.seed}.")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}.")
         if self.mixed_precision not in (None, *PRECISIONS):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast, reduce
+from accelerate.utils import broadcast, parse_flag_from_env, reduce
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -44,6 +44,16 @@ class AdversarialModel(Protocol):
     def fake_like(self, real: Tensor, condition: tuple, rng: torch.Generator | None) -> Tensor: ...
 
 
+def this_process() -> PartialState:
+    """Which of the processes of ``accelerate launch`` this is, and its device.
+
+    Several processes without a CUDA device meet on the CPU; Accelerate would leave each alone.
+    """
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    without_gpu = several and not torch.cuda.is_available()
+    return PartialState(cpu=without_gpu or parse_flag_from_env("ACCELERATE_USE_CPU"))
+
+
 def forget_gradients(weights: list[Tensor]) -> None:
     """What Optimizer.zero_grad does, whose bookkeeping is 4 % of a step of a small network."""
     for weight in weights:
@@ -75,7 +85,7 @@ class Trainer:
             raise ValueError("this model has no discriminator: it was loaded for sampling only.")
         self.model, self.data, self.settings, self.step = model, data, settings, 0
         networks = [model.generator, model.discriminator]
-        process = PartialState()
+        process = this_process()
         self.rank, self.processes = process.process_index, process.num_processes
         parts = self.processes * settings.accumulate
         if settings.batch_size % parts:
