@@ -142,20 +142,22 @@ _SMALL = UNetConfig(
     width=16,
     multipliers=(1, 2),
     blocks=1,
+    attention_size=0,  # in the middle only
     style_dim=32,
     mapping_depth=2,
     discriminator_width=8,
     discriminator_time_dim=32,
 )
-_SHORT = replace(
-    _PUBLISHED,
-    steps=600,
-    batch_size=32,
-    lr_generator=2e-3,
+# Rates for hundreds of updates where the paper has hundreds of thousands.
+_SHORT = TrainSettings(
+    steps=500,
+    batch_size=16,
+    lr_generator=1e-3,
     lr_discriminator=1e-3,
-    lr_end=2e-4,
-    r1=0.05,
-    r1_interval=4,
+    lr_end=1e-5,
+    betas=(0.0, 0.9),
+    r1=1.0,
+    r1_interval=8,
     ema_decay=0.98,
 )
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from operator import index
 from pathlib import Path
 
 import torch
@@ -41,9 +42,9 @@ def save(trainer: Trainer, path: str | os.PathLike, **record: object) -> Path:
         )
     states = [optimiser.state_dict() for optimiser in trainer.optimisers]
     for number, state in enumerate(states):
-        for index, moments in state["state"].items():
+        for place, moments in state["state"].items():
             for key, value in moments.items():
-                tensors[f"adam/{number}/{index}/{key}"] = value
+                tensors[f"adam/{number}/{place}/{key}"] = value
     tensors |= {"rng": trainer.rng.get_state(), "data_rng": trainer.data_rng.get_state()}
     header = _identity(trainer)
     header["training"] |= {
@@ -78,13 +79,13 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
     try:
         for number, optimiser in enumerate(trainer.optimisers):
             state: dict[int, dict[str, Tensor]] = {}
-            for index, weight in enumerate(trainer.weights[number] if training["step"] else ()):
-                state[index] = {}
+            for place, weight in enumerate(trainer.weights[number] if training["step"] else ()):
+                state[place] = {}
                 for key in ("step", "exp_avg", "exp_avg_sq"):
-                    value = tensors[f"adam/{number}/{index}/{key}"]
+                    value = tensors[f"adam/{number}/{place}/{key}"]
                     # The fused update wants a weight and its moments laid out alike.
                     like = weight if value.shape == weight.shape else value
-                    state[index][key] = torch.empty_like(like).copy_(value)
+                    state[place][key] = torch.empty_like(like).copy_(value)
             groups = [dict(g, betas=tuple(g["betas"])) for g in training["groups"][number]]
             optimiser.load_state_dict({"state": state, "param_groups": groups})
             trainer.schedules[number].load_state_dict(training["schedules"][number])
@@ -95,11 +96,9 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
         else:  # another kind of device has another kind of generator: go on with fresh numbers
             for rng in (trainer.rng, trainer.data_rng):
                 rng.manual_seed(trainer.settings.seed + training["step"])
-        trainer.model.averaged.updates, trainer.step = (
-            training["averaged_updates"],
-            training["step"],
-        )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        trainer.model.averaged.updates = index(training["averaged_updates"])
+        trainer.step = index(training["step"])
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise checkpoints.CheckpointError(f"{path} cannot be resumed here: {error}.") from error
     return header
 

@@ -99,7 +99,7 @@ class Trainer:
         cuda = model.device.type == "cuda"
         images = any(isinstance(module, nn.Conv2d) for module in networks[0].modules())
         self.compiled = images and cuda if settings.compile is None else settings.compile
-        self.channels_last = images if settings.channels_last is None else settings.channels_last
+        self.channels_last = images and settings.channels_last is not False
         asked = settings.mixed_precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
         precision = PRECISIONS[asked]
         if precision is torch.float16 and not cuda:

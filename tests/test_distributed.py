@@ -1,0 +1,96 @@
+"""Two processes train what one does: through ``accelerate launch``, on the CPU."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import two_processes
+
+from ddgan_lite import checkpoints
+from ddgan_lite.runs import read_log
+from two_processes import CASES
+
+SCRIPT = Path(two_processes.__file__)
+NETWORKS = ("generator", "discriminator", "averaged")
+
+
+def launch(*arguments):
+    """Run a script, or a module after "-m", in two processes without a GPU."""
+    # With --cpu, Accelerate would start one process, or ask for mpirun.
+    options = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    options += ["--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", *options, *map(str, arguments)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def largest(a, b):
+    return (a - b).abs().max().item()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """What the two processes ended with: case -> (first, second)."""
+    folder = tmp_path_factory.mktemp("ranks")
+    launch(SCRIPT, folder)
+    return {case: [torch.load(folder / f"{case} {r}.pt") for r in (0, 1)] for case in CASES}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_both_processes_end_with_the_same_weights(case, ranks):
+    first, second = ranks[case]
+    assert first["processes"] == 2
+    assert first["losses"] == second["losses"]
+    for network in NETWORKS:
+        assert torch.equal(first[network], second[network])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_process_with_the_whole_batch_ends_there_too(case, ranks):
+    alone = two_processes.trainer(case, accumulate=1)
+    start = tiny.networks(alone)
+    losses, end = list(alone), tiny.networks(alone)
+    for network in NETWORKS:
+        assert largest(end[network], start[network]) > 3e-4  # or the bound below says nothing
+        assert largest(end[network], ranks[case][0][network]) < 1e-5
+    for ours, theirs in zip(losses, ranks[case][0]["losses"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+@pytest.mark.parametrize("case", ["unet in parts", "mlp in parts"])
+def test_a_batch_in_parts_is_the_same_batch(case):
+    whole, parts = two_processes.trainer(case, accumulate=1), two_processes.trainer(case)
+    losses = list(whole)
+    for ours, theirs in zip(list(parts), losses, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+    for network, end in tiny.networks(whole).items():
+        assert largest(end, tiny.networks(parts)[network]) < 1e-5
+
+
+def test_the_command_line_writes_one_log_and_one_model(tmp_path):
+    options = tiny.as_options(**tiny.as_changes(tiny.UNET, batch_size=8, log_every=1, save_every=2))
+    data = ("--data", "stacked_digits", "--steps", "3", "--out", tmp_path)
+    done = launch("-m", "ddgan_lite", "train", "cifar10", "--quick", *data, *options)
+    assert done.stdout.count("Done: ") == 1
+    assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3]
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 3
+    _, header = checkpoints.read(tmp_path / "model.safetensors")
+    assert header["provenance"]["processes"] == 2
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    steps = ("step_00000002", "step_00000003")
+    assert names == {
+        "log.jsonl",
+        "model.safetensors",
+        *(f"checkpoints/{step}.safetensors" for step in steps),
+        *(f"samples/{step}.png" for step in steps),
+    }
