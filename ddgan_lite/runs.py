@@ -60,7 +60,7 @@ def run(
         raise ValueError(f"keep must be at least 1, got {keep}.")
     process, folder = this_process(), Path(folder)
     device = torch.device(device or process.device)
-    with process.main_process_first():  # one process downloads, the others find it done
+    with process.local_main_process_first():  # of each machine: one downloads, the others find it done
         if data is None:
             data = load_data(preset.data, preset.config.shape, **options)
     torch.manual_seed(preset.settings.seed)  # decides the initial weights

@@ -185,3 +185,38 @@ def test_the_header_is_plain_text_in_the_file(good):
     size = int.from_bytes(good.read_bytes()[:8], "little")
     metadata = json.loads(good.read_bytes()[8 : 8 + size])["__metadata__"]
     assert json.loads(metadata["header"])["config"]["width"] == 8
+
+
+# -- where a model may come from -----------------------------------------------------------------
+
+
+def test_a_name_that_is_no_file_is_looked_up_on_the_hub(good, monkeypatch):
+    asked = []
+
+    def download(repo, name):
+        asked.append((repo, name))
+        return str(good)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    loaded = DDGAN.load("someone/ddgan-cifar10")
+    assert asked == [("someone/ddgan-cifar10", "model.safetensors")]
+    assert loaded.config == DDGAN.load(good).config
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch):
+    def offline(*_):
+        raise ConnectionError("no route\nto host")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
+    with pytest.raises(
+        FileNotFoundError, match=r"someone/model is neither a file here nor"
+    ) as caught:
+        DDGAN.load("someone/model")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["absent/model.safetensors", "/no/such", "a/b/c", "model"])
+def test_what_looks_like_a_file_is_not_asked_of_the_hub(name, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: pytest.fail("asked"))
+    with pytest.raises(FileNotFoundError, match="There is no checkpoint file at"):
+        DDGAN.load(name)

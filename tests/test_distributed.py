@@ -9,10 +9,10 @@ import pytest
 import tiny
 import torch
 import two_processes
+from two_processes import CASES
 
 from ddgan_lite import checkpoints
 from ddgan_lite.runs import read_log
-from two_processes import CASES
 
 SCRIPT = Path(two_processes.__file__)
 NETWORKS = ("generator", "discriminator", "averaged")

@@ -197,3 +197,32 @@ def test_a_loaded_model_is_for_sampling_only(tmp_path):
     assert not any(p.requires_grad for p in loaded.parameters())
     with pytest.raises(ValueError, match="no discriminator: it was loaded for sampling only"):
         next(train(loaded, None, TrainSettings(steps=1)))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 100, None])
+def test_samples_come_in_batches_of_bounded_size(batch_size, monkeypatch):
+    model, sizes = DDGAN(MLPConfig()), []
+    original = model.sample_steps
+
+    def recorded(n, **options):
+        sizes.append(n)
+        return original(n, **options)
+
+    monkeypatch.setattr(model, "sample_steps", recorded)
+    samples = model.sample(7, batch_size=batch_size, rng=torch.Generator().manual_seed(0))
+    assert samples.shape == (7, 2)
+    assert sum(sizes) == 7
+    assert max(sizes) <= (batch_size or 7)
+    assert len({tuple(row) for row in samples.tolist()}) == 7  # no batch repeats another
+
+
+def test_large_images_are_drawn_a_few_at_a_time(monkeypatch):
+    class Stub(DDGAN):
+        def sample_steps(self, n, **_):
+            sizes.append(n)
+            yield torch.zeros(n, 1)
+
+    sizes: list[int] = []
+    model = Stub(MLPConfig(shape=(3, 256, 256), width=1, depth=2))
+    model.sample(5)
+    assert sizes == [2, 2, 1]

@@ -57,7 +57,15 @@ class ResBlock(nn.Module):
         h = self.conv_in(self.resample(F.silu(self.norm_in(x, w))))
         h = h + self.time(time)[:, :, None, None]
         h = self.conv_out(F.silu(self.norm_out(h, w)))
-        return join(h, self.shortcut(self.resample(x)))
+        return join(h, self._across(x))
+
+    def _across(self, x: Tensor) -> Tensor:
+        if getattr(self.resample, "direction", None) != "up":
+            return self.shortcut(self.resample(x))
+        # A 1 x 1 convolution and upsampling commute, and before it there are a quarter as many
+        # pixels; only the bias must wait, because the filter fades it out at the border.
+        h = self.resample(F.conv2d(x, self.shortcut.weight))
+        return h + self.shortcut.bias[:, None, None]
 
 
 class Pyramid(nn.Module):

@@ -1,0 +1,344 @@
+"""A run in its folder: what it writes, that it goes on where it stopped, what survives a mishap."""
+
+import dataclasses
+import itertools
+import math
+
+import pytest
+import tiny
+import torch
+from PIL import Image
+
+from ddgan_lite import checkpoints, runs
+from ddgan_lite.checkpoints import CheckpointError
+from ddgan_lite.images import Images
+from ddgan_lite.model import DDGAN
+from ddgan_lite.presets import preset
+from ddgan_lite.resume import OtherRunError
+from ddgan_lite.runs import read_log, run
+
+LOSSES = {"d_real", "d_fake", "g_adversarial"}
+
+
+def points(**changes):
+    """Seven steps on points: the middle of a run is soon reached."""
+    config = dataclasses.asdict(tiny.MLP) | {"step_weights": None}
+    settings = {"steps": 7, "batch_size": 16, "r1": 0.2, "r1_interval": 4}
+    settings |= {"log_every": 2, "save_every": 3}
+    return preset("gaussians", **config | settings | changes)
+
+
+def pictures(**changes):
+    settings = {"steps": 4, "batch_size": 8, "log_every": 1, "save_every": 2}
+    return preset("cifar10", quick=True, **tiny.as_changes(tiny.UNET, **settings | changes))
+
+
+def go(chosen, folder, **options):
+    return list(run(chosen, folder, device="cpu", **options))
+
+
+def steps_saved(folder):
+    return [int(path.stem[5:]) for path in checkpoints.history(folder / "checkpoints")]
+
+
+def weights(folder):
+    tensors, _ = checkpoints.read(folder / "model.safetensors")
+    return tensors
+
+
+def assert_same(a, b):
+    ours, theirs = weights(a), weights(b)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished run on points: its folder and its lines."""
+    folder = tmp_path_factory.mktemp("points")
+    return folder, go(points(), folder)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A finished run on images, with TensorBoard's files."""
+    folder = tmp_path_factory.mktemp("pictures")
+    return folder, go(pictures(), folder, data=tiny.images(), tensorboard=True)
+
+
+# -- what is written -------------------------------------------------------------------------
+
+
+def test_the_log_holds_the_lines_that_were_yielded(done):
+    folder, lines = done
+    assert [line["step"] for line in lines] == [2, 4, 6, 7]  # the last one comes in any case
+    assert read_log(folder) == lines
+    for line in lines:
+        assert LOSSES <= line.keys() <= LOSSES | {"r1", "step", "seconds", "images_per_second"}
+        assert all(math.isfinite(value) for value in line.values())
+        assert line["images_per_second"] > 0
+    seconds = [line["seconds"] for line in lines]
+    assert 0 < seconds[0] < seconds[-1]
+    assert seconds == sorted(seconds)
+    # R1 is due at steps 0 and 4: in the first line and in the third.
+    assert ["r1" in line for line in lines] == [True, False, True, False]
+
+
+def test_a_line_holds_the_mean_since_the_last_one(done, tmp_path):
+    _, lines = done
+    single = {line["step"]: line for line in go(points(log_every=1), tmp_path)}
+    for before, line in zip([0, 2, 4, 6], lines, strict=True):
+        since = [single[step] for step in range(before + 1, line["step"] + 1)]
+        for name in LOSSES:
+            mean = sum(each[name] for each in since) / len(since)
+            assert line[name] == pytest.approx(mean)
+
+
+def test_lines_of_images_hold_the_losses_by_step(drawn):
+    folder, lines = drawn
+    assert read_log(folder) == lines
+    for line in lines:
+        for name in ("d_real_by_step", "d_fake_by_step"):
+            assert len(line[name]) == tiny.UNET.num_steps
+            assert all(math.isfinite(value) for value in line[name])
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(1, [7]), (2, [6, 7]), (9, [3, 6, 7])])
+def test_the_newest_checkpoints_are_kept(keep, kept, tmp_path):
+    go(points(), tmp_path, keep=keep)
+    assert steps_saved(tmp_path) == kept
+    assert not list(tmp_path.glob("**/.*"))  # nothing half written lies about
+
+
+def test_keeping_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="keep must be at least 1, got 0"):
+        go(points(), tmp_path, keep=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_samples_are_a_picture_per_checkpoint(drawn):
+    folder, _ = drawn
+    grids = sorted((folder / "samples").iterdir())
+    assert [grid.name for grid in grids] == ["step_00000002.png", "step_00000004.png"]
+    for grid in grids:
+        assert Image.open(grid).size == (8 * 10 + 2, 8 * 10 + 2)  # 8 x 8 images with margins
+    assert grids[0].read_bytes() != grids[1].read_bytes()
+
+
+def test_samples_come_from_the_same_noise_every_time(drawn, tmp_path):
+    folder, _ = drawn
+    again = runs.write_grid(DDGAN.load(folder), tmp_path / "new" / "grid.png")
+    assert again.read_bytes() == (folder / "samples" / "step_00000004.png").read_bytes()
+    other = runs.write_grid(DDGAN.load(folder), tmp_path / "other.png", n=3, seed=1)
+    assert Image.open(other).size == (3 * 10 + 2, 12)
+
+
+def test_points_leave_no_pictures(done):
+    folder, _ = done
+    assert {path.name for path in folder.iterdir()} == {
+        "checkpoints",
+        "log.jsonl",
+        "model.safetensors",
+    }
+
+
+def test_the_finished_model_samples_and_says_where_it_comes_from(drawn):
+    folder, lines = drawn
+    model = DDGAN.load(folder)
+    assert model.sample(2).shape == (2, *tiny.UNET.shape)
+    _, header = checkpoints.read(folder / "model.safetensors")
+    record = header["provenance"]
+    assert (record["data"], record["steps"], record["batch_size"]) == ("noise", 4, 8)
+    assert (record["seed"], record["processes"]) == (0, 1)
+    assert record["seconds"] >= lines[-1]["seconds"] - 0.001
+    assert record["torch"] == torch.__version__
+    assert "CPU" in record["hardware"]
+    assert record["ddgan_lite"]
+
+
+def test_tensorboard_files_hold_the_log(drawn):
+    folder, lines = drawn
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    board = accumulator.EventAccumulator(str(folder / "tensorboard"))
+    board.Reload()
+    scalars = {"d_real", "d_fake_by_step/t1", "d_fake_by_step/t2", "images_per_second"}
+    assert scalars <= set(board.Tags()["scalars"])
+    events = board.Scalars("d_real")
+    assert [event.step for event in events] == [1, 2, 3, 4]
+    assert [event.value for event in events] == pytest.approx([line["d_real"] for line in lines])
+
+
+# -- going on --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_a_run_stopped_midway_goes_on_to_the_same_end(lines, done, tmp_path):
+    folder, whole = done
+    stopped = run(points(), tmp_path, device="cpu")
+    list(itertools.islice(stopped, lines))
+    stopped.close()
+    assert not (tmp_path / "model.safetensors").exists()
+    go(points(), tmp_path)
+    assert_same(tmp_path, folder)
+    log = read_log(tmp_path)
+    assert [line["step"] for line in log] == [2, 4, 6, 7]
+    assert [line["seconds"] for line in log] == sorted(line["seconds"] for line in log)
+    assert log[-1]["d_real"] == whole[-1]["d_real"]
+    assert steps_saved(tmp_path) == steps_saved(folder)
+
+
+def test_images_go_on_to_the_same_end(drawn, tmp_path):
+    folder, whole = drawn
+    stopped = run(pictures(), tmp_path, data=tiny.images(), device="cpu")
+    list(itertools.islice(stopped, 3))
+    stopped.close()
+    rest = go(pictures(), tmp_path, data=tiny.images())
+    assert [line["step"] for line in rest] == [3, 4]
+    for line, expected in zip(rest, whole[2:], strict=True):
+        assert all(line[name] == expected[name] for name in LOSSES | {"d_fake_by_step"})
+    assert_same(tmp_path, folder)
+    grids = [path / "samples" / "step_00000004.png" for path in (tmp_path, folder)]
+    assert grids[0].read_bytes() == grids[1].read_bytes()
+
+
+def test_a_finished_run_has_nothing_left_to_do(done):
+    folder, _ = done
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    before = [path.read_bytes() for path in files]
+    assert go(points(), folder) == []
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_a_run_stopped_before_its_model_was_written_writes_it(tmp_path, done):
+    folder, _ = done
+    go(points(), tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    assert go(points(), tmp_path) == []
+    assert_same(tmp_path, folder)
+
+
+def test_a_broken_checkpoint_falls_back_to_the_one_before(done, tmp_path):
+    folder, _ = done
+    go(points(), tmp_path)
+    newest = checkpoints.history(tmp_path / "checkpoints")[-1]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert [line["step"] for line in go(points(), tmp_path)] == [7]  # on from step 6
+    assert_same(tmp_path, folder)
+
+
+def test_checkpoints_that_are_all_broken_are_an_error(tmp_path):
+    go(points(), tmp_path)
+    for path in checkpoints.history(tmp_path / "checkpoints"):
+        path.write_bytes(b"nothing")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CheckpointError, match=r"step_00000007\.safetensors is not a whole"):
+        go(points(), tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_broken_checkpoint_never_outlives_a_good_one(tmp_path):
+    go(points(steps=6), tmp_path)
+    broken = checkpoints.history(tmp_path / "checkpoints")[-1]
+    broken.write_bytes(b"nothing")
+    often = points(steps=6, log_every=1, save_every=1)
+    list(itertools.islice(run(often, tmp_path, device="cpu", keep=1), 2))
+    assert steps_saved(tmp_path) == [4, 6]  # and not the broken one alone
+
+
+def test_a_log_cut_short_by_a_crash_goes_on(done, tmp_path):
+    stopped = run(points(), tmp_path, device="cpu")
+    list(itertools.islice(stopped, 2))  # logged to step 4, saved at step 3
+    stopped.close()
+    with open(tmp_path / "log.jsonl", "a") as file:
+        file.write('{"step": 6, "seco')
+    assert [line["step"] for line in read_log(tmp_path)] == [2, 4]
+    go(points(), tmp_path)
+    assert [line["step"] for line in read_log(tmp_path)] == [2, 4, 6, 7]
+
+
+def test_leftovers_of_a_killed_write_are_removed(tmp_path):
+    leftover = tmp_path / "checkpoints" / ".step_00000003.safetensors.123.part"
+    leftover.parent.mkdir()
+    leftover.write_bytes(b"half a checkpoint")
+    next(run(points(), tmp_path, device="cpu"))
+    assert not leftover.exists()
+
+
+def test_more_checkpoints_or_lines_may_be_asked_for_on_the_way(done, tmp_path):
+    folder, _ = done
+    stopped = run(points(), tmp_path, device="cpu")
+    list(itertools.islice(stopped, 2))
+    stopped.close()
+    rest = go(points(log_every=1, save_every=2), tmp_path)
+    assert [line["step"] for line in rest] == [4, 5, 6, 7]
+    assert_same(tmp_path, folder)
+
+
+# -- what is refused, and what is kept -------------------------------------------------------
+
+
+def test_other_settings_need_another_folder(done):
+    with pytest.raises(OtherRunError, match="was trained with batch_size = 16, this run has 32"):
+        go(points(batch_size=32), done[0])
+    with pytest.raises(OtherRunError, match=r"trained with step_weights = .*, this run has "):
+        go(points(step_weights=(1, 1, 2)), done[0])
+
+
+def test_other_data_need_another_folder(drawn):
+    folder, _ = drawn
+    other = Images(tiny.images().images, name="other", flip=True)
+    with pytest.raises(OtherRunError, match="was trained on noise, this run is on other: start in"):
+        go(pictures(), folder, data=other)
+
+
+class Spoiled:
+    """Points that stop being numbers after a few batches."""
+
+    name = "spoiled"
+
+    def __init__(self, good):
+        self.left = good
+
+    def sample(self, n, rng=None):
+        self.left -= 1
+        return torch.randn(n, 2, generator=rng) + (0.0 if self.left >= 0 else math.nan)
+
+
+@pytest.mark.parametrize(
+    ("precision", "here"), [("no", ""), ("bf16", r", or go on in this one with mixed_precision=no")]
+)
+def test_a_run_that_diverges_keeps_its_checkpoints_and_names_the_last(precision, here, tmp_path):
+    chosen = points(mixed_precision=precision)
+    sentence = (
+        r"no longer finite at step 5: .*Try a smaller learning rate or a larger r1\. Start in "
+        rf"another folder{here}\. The last good checkpoint is .*step_00000003\.safetensors\.$"
+    )
+    with pytest.raises(FloatingPointError, match=sentence):
+        go(chosen, tmp_path, data=Spoiled(1 + 4))  # the first batch is looked at, not trained on
+    assert steps_saved(tmp_path) == [3]
+    assert not (tmp_path / "model.safetensors").exists()
+    assert [line["step"] for line in read_log(tmp_path)] == [2, 4]
+    go(chosen, tmp_path, data=Spoiled(99))  # good data again: on from step 3
+    assert [line["step"] for line in read_log(tmp_path)] == [2, 4, 6, 7]
+
+
+def test_a_run_that_diverges_at_once_says_that_nothing_was_saved(tmp_path):
+    with pytest.raises(FloatingPointError, match=r"larger r1\. No checkpoint was saved before\.$"):
+        go(points(lr_discriminator=1e25), tmp_path)
+    assert steps_saved(tmp_path) == []
+
+
+def test_weights_that_diverge_are_not_saved(tmp_path, monkeypatch):
+    original = runs.Trainer.advance
+
+    def spoil(self, x_0):
+        losses = original(self, x_0)
+        if self.step == 6:
+            with torch.no_grad():
+                self.weights[0][0].fill_(math.inf)
+        return losses
+
+    monkeypatch.setattr(runs.Trainer, "advance", spoil)
+    with pytest.raises(FloatingPointError, match=r"weights are no longer finite at step 6.*0003"):
+        go(points(), tmp_path)
+    assert steps_saved(tmp_path) == [3]
