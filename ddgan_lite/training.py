@@ -1,5 +1,6 @@
 """The adversarial training loop: one step after another, named losses out, exact resumption."""
 
+import contextlib
 import math
 import os
 from collections.abc import Iterator
@@ -105,7 +106,8 @@ class Trainer:
         if precision is torch.float16 and not cuda:
             raise ValueError("mixed_precision='fp16' needs a CUDA device: take 'bf16' or 'no'.")
         self.mixed = precision is not None
-        self.autocast = torch.autocast(model.device.type, precision, enabled=self.mixed)
+        autocast = torch.autocast(model.device.type, precision) if self.mixed else None
+        self.autocast = autocast or contextlib.nullcontext()
         for network in networks:
             if self.channels_last:
                 network.to(memory_format=torch.channels_last)
@@ -238,8 +240,9 @@ class Trainer:
         return self._read(sums)
 
     def _backward(self, network: int, loss: Tensor) -> None:
-        loss = self.scalers[network].scale(loss / self.settings.accumulate)
-        loss.backward(inputs=self.weights[network])
+        if self.settings.accumulate > 1:
+            loss = loss / self.settings.accumulate
+        self.scalers[network].scale(loss).backward(inputs=self.weights[network])
 
     def _update(self, network: int) -> None:
         """Average the gradients over the processes, and move one network's weights."""
@@ -268,7 +271,7 @@ class Trainer:
 
 def _add(sums: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
     for name, term in terms.items():
-        sums[name] = sums.get(name, 0) + term.detach()
+        sums[name] = sums[name] + term.detach() if name in sums else term.detach()
 
 
 def train(
