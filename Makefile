@@ -7,11 +7,11 @@ READY := .venv/ready
 
 .DEFAULT_GOAL := targets
 .NOTPARALLEL:
-.PHONY: targets install book test notebooks pair lint serve bench address clean
+.PHONY: targets install book test notebooks pair lint serve bench gpu-bench address clean
 
 targets:
 	@echo "Targets of this Makefile:"
-	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | \
+	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | \
 		while read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 # The environment is made once. $(READY) keeps what it was made from, so that a file that only
@@ -52,8 +52,12 @@ lint: $(READY)  ## style, spelling, notebook pairs, the public address
 serve:  ## show the built book on http://127.0.0.1:8000 (PORT=... for another port)
 	$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
-bench: $(READY)  ## train the 25-Gaussians model from five seeds: one JSON object each
+bench: $(READY)  ## train on 25 Gaussians from five seeds, time a training step on images: JSON
 	$(PY) benchmarks/gaussians.py --seeds 5
+	$(PY) benchmarks/train_step.py
+
+gpu-bench: $(READY)  ## the image networks on a CUDA device, into book/results/gpu.json
+	$(PY) benchmarks/gpu.py --out book/results/gpu.json
 
 address:  ## write the public address of pyproject.toml wherever it is spelled out
 	$(PYTHON) tools/set_address.py

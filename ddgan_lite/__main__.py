@@ -33,18 +33,21 @@ def _train(args: argparse.Namespace) -> None:
         keep=args.keep,
         tensorboard=args.tensorboard,
         root=args.root,
+        flip=args.flip,
     )
     main = this_process().is_main_process
     if main:
         print(
             f"Training {args.preset} on {chosen.data} in {folder}; the same line goes on with it."
         )
-    # The delay keeps the bar away until there is a first line: no bar if there never is one.
-    with tqdm(total=chosen.settings.steps, unit="step", disable=not main, delay=1e-9) as bar:
+    # The delay keeps the bar away until there is a first line: an error before that stands alone.
+    with tqdm(total=chosen.settings.steps, unit="step", disable=not main, delay=0.01) as bar:
         for line in lines:
-            bar.update(line["step"] - bar.n)
             names = ("d_real", "d_fake", "g_adversarial", "images_per_second")
-            bar.set_postfix({name: f"{line[name]:.3g}" for name in names})
+            bar.set_postfix({name: f"{line[name]:.3g}" for name in names}, refresh=False)
+            if not bar.n:  # of a resumed run only what it does now counts for the rate
+                bar.initial = bar.n = max(0, line["step"] - chosen.log_every)
+            bar.update(line["step"] - bar.n)
     if main:
         print(f"Done: {folder / 'model.safetensors'}")
 
@@ -85,7 +88,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _convert(args: argparse.Namespace) -> None:
-    model = load_reference_checkpoint(args.checkpoint, args.num_steps)
+    model = load_reference_checkpoint(args.checkpoint, args.num_steps, image_size=args.image_size)
     print(model.save(args.out, source=Path(args.checkpoint).name))
 
 
@@ -116,16 +119,17 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         made.set_defaults(act=act)
-        made.add_argument(
-            "--device", type=_device, help="cpu, cuda, cuda:1, mps; the best there is if left out"
-        )
+        if name != "convert":
+            made.add_argument(
+                "--device", type=_device, help="cpu, cuda, cuda:1, mps; left out: the best there is"
+            )
         return made
 
     train = command(
         "train",
         "train a model, or go on with a run that was stopped",
         _train,
-        """  a minute on a CPU, nothing to download:
+        """  a minute or two on a CPU, nothing to download:
     python -m ddgan_lite train cifar10 --quick
   the paper's CIFAR-10 run on one GPU; after a stop the same line goes on:
     python -m ddgan_lite train cifar10 --out runs/cifar10
@@ -140,7 +144,12 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--quick", action="store_true", help="the small size for a CPU")
     train.add_argument("--data", help=f"{', '.join(IMAGE_SETS)}, or a folder of images")
     train.add_argument("--root", default="data", help="where published sets lie or go (data)")
-    train.add_argument("--out", help="the run's folder (runs/PRESET)")
+    train.add_argument("--out", help="the run's folder (runs/PRESET or runs/PRESET-quick)")
+    train.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="mirror half of the images; left out: as the set is used to",
+    )
     train.add_argument("--steps", type=int, help="generator updates; the learning rate ends there")
     train.add_argument(
         "--set",
@@ -166,7 +175,7 @@ def parser() -> argparse.ArgumentParser:
     )
     sample.add_argument("--n", type=int, default=64, help="how many (64)")
     sample.add_argument("--out", default="samples.png", help="a .png for a grid, or a folder")
-    sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--seed", type=int, default=0, help="of the noise (0)")
     sample.add_argument("--batch", type=int, default=500, help="images in memory at once (500)")
 
     scores = command(
@@ -179,9 +188,9 @@ def parser() -> argparse.ArgumentParser:
     )
     scores.add_argument("model", help="as for sample")
     scores.add_argument("--data", required=True, help="as for train")
-    scores.add_argument("--root", default="data")
+    scores.add_argument("--root", default="data", help="as for train")
     scores.add_argument("--n", type=int, default=50_000, help="samples to score (50000)")
-    scores.add_argument("--seed", type=int, default=0)
+    scores.add_argument("--seed", type=int, default=0, help="of the noise (0)")
     scores.add_argument(
         "--metrics", nargs="+", choices=METRICS, default=list(METRICS), help="which ones (all)"
     )
@@ -196,6 +205,7 @@ def parser() -> argparse.ArgumentParser:
     convert.add_argument("checkpoint", help="netG_<epoch>.pth; nothing in it is executed")
     convert.add_argument("out", help="the .safetensors file to write")
     convert.add_argument("--num-steps", type=int, default=4, help="T of the checkpoint (4)")
+    convert.add_argument("--image-size", type=int, help="in pixels, where the file leaves it open")
     return top
 
 
@@ -211,7 +221,11 @@ def main(arguments: list[str] | None = None) -> int:
         gpu = isinstance(error, torch.cuda.OutOfMemoryError)
         if not gpu and "can't allocate memory" not in str(error):
             raise
-        print("error: out of memory. Try --set accumulate=2, or a smaller batch.", file=sys.stderr)
+        print(
+            "error: out of memory. Try a smaller batch: --set batch_size=... or, for the same "
+            "update in parts, --set accumulate=2; for sample, --batch.",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("\nStopped. The same line goes on from the last checkpoint.", file=sys.stderr)

@@ -35,6 +35,9 @@ def write(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> 
         save_file(tensors, temporary, metadata)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+        umask = os.umask(0)  # it can only be read by setting it
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # safetensors lets only the owner read
         os.replace(temporary, path)
     except SafetensorError as error:  # how safetensors reports what the system refused
         temporary.unlink(missing_ok=True)

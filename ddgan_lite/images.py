@@ -1,21 +1,20 @@
 """Finite sets of images, as bytes: published sets, folders, and photographs at hand."""
 
-import functools
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.datasets import CIFAR10, MNIST
 from torchvision.transforms import functional as TF
+
+from ddgan_lite.stored import MODES, DataError, StoredImages, checked
 
 # What torchvision downloads: its reader, the folder under the root, the address.
 DOWNLOADS = {
@@ -29,13 +28,6 @@ PLACES = {
     "lsun_church_256": ("church_outdoor_train_lmdb", 120_000, "github.com/fyu/lsun has one"),
 }
 IMAGE_SETS = ("photographs", *DOWNLOADS, *PLACES)
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-SUFFIXES = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
-MODES = {1: "L", 3: "RGB"}  # PIL's names for grey and colour
-
-
-class DataError(ValueError):
-    """Images that are missing, unreadable or of the wrong size: one sentence says which."""
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -46,130 +38,6 @@ def to_unit(images: Tensor) -> Tensor:
 def to_bytes(images: Tensor) -> Tensor:
     """Images in [-1, 1], of any float type, as uint8: rounded, and clamped if outside."""
     return ((images.to(torch.float32) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-@functools.cache
-def _lmdb(path: Path, process: int):
-    """The LMDB at ``path``, opened. A forked ``process`` must open its own: LMDB forbids else."""
-    try:
-        import lmdb
-
-        folder = path.is_dir()
-        return lmdb.open(str(path), subdir=folder, readonly=True, lock=False, readahead=False)
-    except ModuleNotFoundError as error:
-        raise DataError(f"{path} needs lmdb: pip install 'ddgan-lite[data]'.") from error
-    except Exception as error:  # lmdb.Error, which only lmdb can name
-        raise DataError(f"{path} cannot be read as an LMDB: {error}.") from error
-
-
-class StoredImages:
-    """Images in a folder or an LMDB, decoded when they are asked for.
-
-    What is partly transparent is laid on white, what has an orientation tag is turned upright,
-    and of an animation the first frame counts. Then colour becomes grey or grey colour, as
-    ``channels`` wants.
-
-    Args:
-        path: a folder, searched with its subfolders for files with the suffix of an image
-            (hidden ones are left out), in the order of their paths; or an LMDB (a folder that
-            holds data.mdb, or one file), in the order of its keys, whose values are image files
-            or 256 x 256 x 3 bare bytes.
-        size: side in pixels of the images to make.
-        channels: 3 for RGB, 1 for grey.
-        crop: ``"center"`` scales the short side to ``size`` (small images are enlarged) and
-            keeps the middle; ``"none"`` wants images of that size already.
-        limit: take only the first so many.
-
-    Attributes:
-        shape: (N, C, H, W).
-
-    Raises:
-        DataError: if ``path`` holds no images, or is an LMDB that cannot be read.
-    """
-
-    dtype = torch.uint8
-
-    def __init__(self, path: Path, size: int, channels: int, crop: str, limit: int | None):
-        self.path, self.size, self.mode, self.crop = path, size, MODES[channels], crop
-        if path.is_file() or (path / "data.mdb").is_file():
-            with _lmdb(path, os.getpid()).begin() as transaction:
-                entries = list(transaction.cursor().iternext(values=False))
-        else:
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-            entries = [f for f in files if "/." not in f"/{f.relative_to(path).as_posix()}"]
-        self.entries = entries[:limit]
-        if not self.entries:
-            raise DataError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))}).")
-        self.shape = torch.Size((len(self.entries), channels, size, size))
-
-    def decode(self, index: int) -> Tensor:
-        """One image, uint8 (C, H, W).
-
-        Raises:
-            DataError: naming the file, if it cannot be read or has the wrong size.
-        """
-        entry = self.entries[index]
-        where = entry if isinstance(entry, Path) else f"{self.path} at key {entry!r}"
-        try:
-            image = self._open(entry)
-        except Exception as error:  # PIL has many: OSError, SyntaxError, struct.error, ...
-            reason = getattr(error, "strerror", None) or f"it is no whole {', '.join(FORMATS)} file"
-            raise DataError(f"{where} cannot be read: {reason}.") from error
-        if image.mode.startswith(("I", "F")):
-            raise DataError(f"{where} has more than 8 bits per channel: save it with 8.")
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert(self.mode)
-        if self.crop == "center":
-            image = TF.resize(image, self.size, TF.InterpolationMode.LANCZOS)
-            image = TF.center_crop(image, self.size)
-        if image.size != (self.size, self.size):
-            wide, high = image.size
-            raise DataError(f"{where} is {wide} x {high} pixels, not {self.size} x {self.size}.")
-        return TF.pil_to_tensor(image)
-
-    def _open(self, entry: Path | bytes) -> Image.Image:
-        if isinstance(entry, Path):
-            data = entry.read_bytes()
-        else:
-            with _lmdb(self.path, os.getpid()).begin() as transaction:
-                data = transaction.get(entry)
-            if len(data) == 256 * 256 * 3:
-                return Image.frombytes("RGB", (256, 256), data)
-        image = Image.open(BytesIO(data), formats=FORMATS)
-        image.load()
-        return image
-
-    def decode_all(self) -> Tensor:
-        """Every image, uint8 (N, C, H, W), by several threads.
-
-        Raises:
-            DataError: as :meth:`decode`.
-        """
-        images = torch.empty(self.shape, dtype=torch.uint8)
-        with ThreadPoolExecutor() as threads:
-            for index, image in enumerate(threads.map(self.decode, range(len(images)))):
-                images[index] = image
-        return images
-
-    def __getitem__(self, indices: list[int]) -> "Tensor | DataError":
-        """Several images, uint8 (n, C, H, W).
-
-        An error is returned, not raised: out of a process of a DataLoader it would come as a
-        page of traceback.
-        """
-        try:
-            return torch.stack([self.decode(index) for index in indices])
-        except DataError as error:
-            return error
-
-
-def _checked(images: "Tensor | DataError") -> Tensor:
-    if isinstance(images, DataError):
-        raise images
-    return images
 
 
 def _walk(size: int, seed: int, start: int) -> Iterator[int]:
@@ -227,7 +95,7 @@ class Images:
         """
         if isinstance(self.images, Tensor):
             return self.images[indices.to(self.images.device)]
-        return _checked(self.images[indices.tolist()])
+        return checked(self.images[indices.tolist()])
 
     def sample(self, n: int, rng: torch.Generator | None = None) -> Tensor:
         """n images (n, C, H, W) in [-1, 1], drawn with replacement, none mirrored.
@@ -288,7 +156,7 @@ class Images:
         loader = DataLoader(
             self.images, None, sampler=order, num_workers=workers, pin_memory=pin, generator=own
         )
-        return (_checked(images).to(device, non_blocking=True) for images in loader)
+        return (checked(images).to(device, non_blocking=True) for images in loader)
 
 
 def photographs(size: int = 32, channels: int = 3, number: int = 10_000) -> Images:

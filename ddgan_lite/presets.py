@@ -24,7 +24,7 @@ from ddgan_lite.training import Data
 
 @dataclass(frozen=True)
 class Preset:
-    """An experiment: everything that decides its outcome, apart from the hardware.
+    """An experiment: what decides its outcome, and how often it is written down.
 
     Attributes:
         data: a name that :func:`load_data` knows, or a folder of images.
@@ -154,7 +154,7 @@ _SHORT = TrainSettings(
     batch_size=16,
     lr_generator=1e-3,
     lr_discriminator=1e-3,
-    lr_end=1e-5,
+    lr_end=2e-4,
     betas=(0.0, 0.9),
     r1=1.0,
     r1_interval=8,
@@ -165,7 +165,7 @@ _SHORT = TrainSettings(
 def _quick(full: Preset, **changes: object) -> Preset:
     """A minute on a CPU, on images that need no download, with the same number of steps T."""
     config = replace(_SMALL, num_steps=full.config.num_steps)
-    made = Preset("photographs", config, _SHORT, log_every=10, save_every=200)
+    made = Preset("photographs", config, _SHORT, log_every=10, save_every=100)
     return replace(made, **changes)
 
 

@@ -1,11 +1,13 @@
 """A training run in a folder: it logs, saves, shows samples, and goes on where it stopped.
 
-runs/cifar10/
-    log.jsonl             one line per ``log_every`` steps
-    checkpoints/          the newest ``keep`` checkpoints, for going on
-    samples/              a grid of images per checkpoint, always from the same noise
-    tensorboard/          if asked for
-    model.safetensors     the finished model, for sampling
+The folder::
+
+    runs/cifar10/
+        log.jsonl             one line per log_every steps
+        checkpoints/          the newest checkpoints, for going on
+        samples/              a grid of images per checkpoint, always from the same noise
+        tensorboard/          if asked for
+        model.safetensors     the finished model, for sampling
 """
 
 import json
@@ -60,7 +62,8 @@ def run(
         raise ValueError(f"keep must be at least 1, got {keep}.")
     process, folder = this_process(), Path(folder)
     device = torch.device(device or process.device)
-    with process.local_main_process_first():  # of each machine: one downloads, the others find it done
+    # One process of each machine downloads; the others find it done.
+    with process.local_main_process_first():
         if data is None:
             data = load_data(preset.data, preset.config.shape, **options)
     torch.manual_seed(preset.settings.seed)  # decides the initial weights
@@ -164,7 +167,12 @@ class _Log:
         os.replace(shortened, self.path)  # a crash in between must not cost the log
         self.board = None
         if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter  # slow to import, not always there
+            try:  # slow to import, and not always there
+                from torch.utils.tensorboard import SummaryWriter
+            except ModuleNotFoundError as error:
+                raise ModuleNotFoundError(
+                    "TensorBoard's files need tensorboard: pip install 'ddgan-lite[logs]'."
+                ) from error
 
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 

@@ -28,6 +28,7 @@ FLOORS = {
     "ddgan_lite.baselines.*": 2,
     "ddgan_lite.reference": 3,
     "ddgan_lite.data": 3,
+    "ddgan_lite.stored": 3,
     "ddgan_lite.images": 3,
     "ddgan_lite.training": 3,
     "ddgan_lite.resume": 3,

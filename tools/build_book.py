@@ -48,8 +48,9 @@ def execute(notebook: Path, profile: str) -> tuple[str, float | None, bool]:
     begin = time.perf_counter()
     command = [sys.executable, "-m", "papermill", str(notebook), str(target), "-k", "python3"]
     command += ["--cwd", str(notebook.parent), "--no-progress-bar"]
-    command += ["--execution-timeout", "900"]  # seconds a cell; papermill would wait for ever
-    if profile != "quick":  # the default of every notebook
+    if profile == "quick":  # the default of every notebook
+        command += ["--execution-timeout", "900"]  # seconds a cell; papermill would wait for ever
+    else:
         command += ["-p", "profile", profile]
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if result.returncode == 0:

@@ -97,6 +97,7 @@ class PixelNorm(nn.Module):
     """Scale each row to mean square 1 (Karras et al. 2018)."""
 
     def forward(self, z: Tensor) -> Tensor:
+        """z (n, latent_dim) -> (n, latent_dim)."""
         return z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
 
 

@@ -64,6 +64,7 @@ class OneHot(nn.Module):
         self.register_buffer("rows", torch.eye(num_steps), persistent=False)
 
     def forward(self, t: Tensor) -> Tensor:
+        """t (n,) in 1..T -> (n, T)."""
         return self.rows[t - 1]
 
 

@@ -1,0 +1,432 @@
+"""The command line: every command, and every mishap as one sentence that costs nothing."""
+
+import importlib
+import itertools
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image
+from test_images import write_mnist
+from torchvision.datasets import CIFAR10
+
+from ddgan_lite import runs
+from ddgan_lite.__main__ import main, parser
+from ddgan_lite.checkpoints import history, read
+from ddgan_lite.images import Images
+from ddgan_lite.model import DDGAN
+from ddgan_lite.networks import UNetConfig
+from ddgan_lite.presets import PRESETS
+from ddgan_lite.reference import generator_names
+from ddgan_lite.runs import read_log
+from ddgan_lite.settings import TrainSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+kill = importlib.import_module("kill")
+
+CHANGES = tiny.as_changes(tiny.UNET, batch_size=8, log_every=1, save_every=2, fresh_fake=True)
+POINTS = {"width": 8, "batch_size": 16, "log_every": 1, "save_every": 1}
+
+
+def train(out, *words, **changes):
+    """The words that train the tiny network on digits in ``out`` for five steps."""
+    line = ["train", "cifar10", "--quick", "--device", "cpu", "--data", "stacked_digits"]
+    options = tiny.as_options(**(CHANGES | changes))
+    return [*line, "--steps", "5", "--out", str(out), *options, *map(str, words)]
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def same_model(a, b):
+    ours, theirs = (read(folder / "model.safetensors")[0] for folder in (a, b))
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a finished run."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert main(train(folder)) == 0
+    return folder
+
+
+@pytest.fixture
+def answer(capsys):
+    """Run a command that must fail: returns its one sentence, and lets a ``bar`` stand above."""
+
+    def run(words, bar=False):
+        capsys.readouterr()
+        assert main(list(map(str, words))) == 1
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.out + printed.err
+        progress, _, sentence = printed.err.rstrip("\n").rpartition("\n")
+        assert sentence.startswith("error: ")
+        assert re.fullmatch(r"(\r *\d+%.*)*" if bar else "", progress)
+        return sentence
+
+    return run
+
+
+# -- commands --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (None, ["train", "sample", "evaluate", "convert"]),
+        ("train", [*PRESETS, "--set", "accumulate=4", "accelerate launch -m ddgan_lite train"]),
+        ("sample", ["--n", "--out", "--seed", "owner/name", "samples.png"]),
+        ("evaluate", ["--data", "--weights", "--metrics"]),
+        ("convert", ["netG_1200.pth", "--num-steps"]),
+    ],
+)
+def test_help_teaches(command, words, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"] if command else ["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert all(word in text for word in words)
+    assert "None" not in text
+    if command:
+        assert "examples:" in text
+
+
+def test_the_examples_of_the_help_are_lines_of_the_command_line():
+    (commands,) = (action for action in parser()._actions if action.dest == "command")
+    lines = [
+        line.split("-m ddgan_lite ")[1]
+        for command in commands.choices.values()
+        for line in command.epilog.splitlines()
+        if "-m ddgan_lite " in line
+    ]
+    assert len(lines) >= 8
+    for line in lines:
+        parser().parse_args(line.replace('"', "").replace(", ", ",").split())
+
+
+def test_training_shows_its_progress_and_where_the_model_is(tmp_path, capsys):
+    assert main(train(tmp_path / "run")) == 0
+    printed = capsys.readouterr()
+    assert f"Done: {tmp_path / 'run' / 'model.safetensors'}" in printed.out
+    assert "5/5" in printed.err
+    assert "g_adversarial=" in printed.err
+    assert [line["step"] for line in read_log(tmp_path / "run")] == [1, 2, 3, 4, 5]
+
+
+def test_the_same_line_does_nothing_to_a_finished_run(trained):
+    before = content(trained)
+    assert main(train(trained)) == 0
+    assert content(trained) == before
+
+
+def interrupt(monkeypatch, step, error=KeyboardInterrupt):
+    """Let a run end in an error before it makes step number ``step``."""
+    original = runs.Trainer.advance
+
+    def advance(self, x_0):
+        if self.step == step - 1:
+            raise error
+        return original(self, x_0)
+
+    return monkeypatch.setattr(runs.Trainer, "advance", advance)
+
+
+def test_the_same_line_goes_on_after_a_stop(trained, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        interrupt(patch, 4)
+        assert main(train(tmp_path)) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "Stopped. The same line goes on from the last checkpoint."
+    assert [path.stem for path in history(tmp_path / "checkpoints")] == ["step_00000002"]
+    assert main(train(tmp_path)) == 0
+    assert same_model(tmp_path, trained)
+    assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4, 5]
+
+
+def test_a_run_killed_twice_ends_where_an_undisturbed_one_does(tmp_path):
+    # benchmarks/kill.py does it twenty times.
+    killed, whole, rng = tmp_path / "killed", tmp_path / "whole", random.Random(0)
+    kills = [kill.kill(killed, 12, rng, aim=aim, longest=0.25) for aim in (True, False)]
+    assert kills[0]["killed"]
+    assert main(kill.arguments(killed, 12)) == 0
+    assert main(kill.arguments(whole, 12)) == 0
+    assert kill.differences(killed, whole) == []
+    assert [line["step"] for line in read_log(killed)] == list(range(1, 13))
+    assert not list(killed.glob("**/.*"))
+
+
+def test_sampling_a_grid(trained, tmp_path, capsys):
+    paths = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    checkpoint = history(trained / "checkpoints")[-1]
+    for path, model, seed in zip(paths, (trained, checkpoint, trained), (0, 0, 1), strict=True):
+        words = ["sample", model, "--n", 10, "--out", path, "--seed", seed, "--device", "cpu"]
+        assert main(list(map(str, words))) == 0
+    assert Image.open(paths[0]).size == (8 * 10 + 2, 2 * 10 + 2)
+    assert paths[0].read_bytes() == paths[1].read_bytes() != paths[2].read_bytes()
+    assert str(paths[0]) in capsys.readouterr().out
+
+
+def test_sampling_single_images(trained, tmp_path):
+    words = ["sample", trained / "model.safetensors", "--n", 5, "--batch", 2, "--device", "cpu"]
+    assert main([*map(str, words), "--out", str(tmp_path / "many")]) == 0
+    images = sorted((tmp_path / "many").iterdir())
+    assert [path.name for path in images] == [f"{i:06d}.png" for i in range(5)]
+    assert {Image.open(path).size for path in images} == {(8, 8)}
+    assert len({path.read_bytes() for path in images}) == 5
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A generator in a file like those that the authors published."""
+    torch.manual_seed(0)
+    config = UNetConfig((3, 16, 16), 2, 4, 8, (1, 2), 1, 16, 8, 1)
+    generator = config.build_generator()
+    ours = generator.state_dict()
+    theirs = {
+        f"module.{name}": ours[key].flatten(1).T if name.endswith(".W") else ours[key]
+        for name, key in generator_names(generator).items()
+    }
+    path = tmp_path_factory.mktemp("published") / "netG_7.pth"
+    torch.save(theirs, path)
+    return path, ours
+
+
+def test_converting_a_published_checkpoint(published, tmp_path, capsys):
+    path, weights = published
+    out = tmp_path / "new" / "model.safetensors"
+    assert main(["convert", str(path), str(out), "--num-steps", "2"]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    tensors, header = read(out)
+    assert header["provenance"] == {"source": "netG_7.pth"}
+    assert header["config"]["num_steps"] == 2
+    assert all(torch.equal(tensors[name], weights[name]) for name in weights)
+    assert DDGAN.load(out).sample(1).shape == (1, 3, 16, 16)
+
+
+# -- mishaps: a sentence, status 1, and what was there is still there ------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"wideness": 8}, "unknown key 'wideness': "),
+        ({"width": "wide"}, "width must be of type int, like 16; got 'wide'"),
+        ({"width": 7}, "width must be even and at least 4, got 7"),
+        ({"r1": "nan"}, "r1 must be of type float"),
+        ({"betas": "(0.5,)"}, "betas must be of type tuple[float, float]"),
+        ({"betas": "(2.0, 0.9)"}, "Invalid beta parameter at index 0: 2.0"),
+        ({"shape": "(3, 9, 9)"}, "images of 9 pixels do not fit"),
+        ({"batch_size": 6}, "compares samples in groups of 4: the batch of each process must be"),
+        ({"accumulate": 3}, "a batch of 8 cannot be cut into 3 equal parts"),
+        ({"accumulate": 8, "batch_size": 48}, "must be 1, 2, 3 or a multiple of 4, got 6"),
+        ({"accumulate": 2, "fresh_fake": False}, "accumulate needs fresh_fake=True"),
+        ({"mixed_precision": "fp16"}, "'fp16' needs a CUDA device: take 'bf16' or 'no'"),
+        ({"mixed_precision": "half"}, "mixed_precision must be one of no, bf16, fp16, got 'half'"),
+        ({"step_weights": "(1, 2, 3)"}, "one non-negative number for each of the 2 steps"),
+        ({"seed": 10**30}, "seed must be below 2 ** 63"),
+        ({"latent_dim": 10**15}, "out of memory. Try --set accumulate=2, or a smaller batch."),
+        ({"lr_generator": 0.5}, "was trained with lr_generator = "),
+        ({"shape": "(3, 16, 16)"}, "holds samples of shape (3, 8, 8), the networks are built for"),
+    ],
+)
+def test_values_that_do_not_fit(changes, sentence, trained, answer):
+    before = content(trained)
+    assert sentence in answer(train(trained, **changes))
+    assert content(trained) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--set", "width"], "--set takes key=value, got 'width'"),
+        (["--keep", 0], "keep must be at least 1, got 0"),
+        (["--steps", 0], "steps must be at least 1, got 0"),
+        (["--steps", 6], "was trained with steps = 5, this run has 6"),
+        (["--data", "no/such/folder"], "no/such/folder is neither a folder nor one of the sets"),
+        (["--data", "gaussian_grid"], "holds samples of shape (2,), the networks are built for"),
+        (["--data", "photographs"], "was trained on stacked_digits, this run is on photographs"),
+        (["--data", "celeba_hq_256", "--root", "/nowhere"], "celeba_hq_256 must be a folder"),
+    ],
+)
+def test_words_that_do_not_fit(words, sentence, trained, answer, monkeypatch):
+    few = lambda size, channels: Images(tiny.images().images, name="photographs")  # noqa: E731
+    monkeypatch.setattr("ddgan_lite.images.photographs", few)
+    before = content(trained)
+    assert sentence in answer(train(trained, *words))
+    assert content(trained) == before
+
+
+def test_a_preset_that_does_not_exist(answer):
+    sentence = answer(["train", "cifar"])
+    assert "unknown preset 'cifar': known are gaussians, " in sentence
+    assert sentence.endswith("Did you mean cifar10?")
+
+
+def test_cifar10_that_is_not_there_and_cannot_be_had(tmp_path, answer, monkeypatch):
+    def offline(self):
+        raise URLError("no route\nto host")
+
+    monkeypatch.setattr(CIFAR10, "download", offline)
+    options = tiny.as_options(batch_size=8)
+    line = ["train", "cifar10", "--out", tmp_path / "run", "--root", tmp_path, *options]
+    assert "cifar10 cannot be read from" in (sentence := answer(line))
+    assert "give download=True and a connection, or " in sentence
+    assert not (tmp_path / "run").exists()
+
+
+def folder_of(path, images):
+    path.mkdir()
+    for number, image in enumerate(images):
+        image.save(path / f"{number}.png")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("count", "sentence"), [(0, "holds no images (.apng, "), (1, "holds too few images: 1, and 2")]
+)
+def test_folders_with_too_little_in_them(count, sentence, tmp_path, answer):
+    images = folder_of(tmp_path / "photos", [Image.new("RGB", (8, 8))] * count)
+    assert sentence in answer(train(tmp_path / "run", "--data", images))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_image_that_is_none_is_named(tmp_path, answer):
+    images = folder_of(tmp_path / "photos", [Image.new("RGB", (8, 8))] * 3)
+    (images / "1.png").write_bytes((images / "1.png").read_bytes()[:40])
+    sentence = answer(train(tmp_path / "run", "--data", images))
+    assert f"{images / '1.png'} cannot be read: it is no whole PNG, " in sentence
+
+
+def test_grey_images_of_any_size_train_a_network_for_colour(tmp_path):
+    images = folder_of(
+        tmp_path / "photos", [Image.new("L", (10 + i, 12), 60 * i) for i in range(4)]
+    )
+    assert main(train(tmp_path / "run", "--data", images, "--steps", 1)) == 0
+    _, header = read(tmp_path / "run" / "model.safetensors")
+    assert header["provenance"]["data"] == "photos"
+
+
+def test_digits_of_one_channel_are_refused_by_a_network_for_colour(tmp_path, answer):
+    digits = np.random.default_rng(0).integers(0, 256, (6, 28, 28), dtype=np.uint8)
+    for part in ("train", "t10k"):
+        write_mnist(tmp_path, digits, range(6), part)
+    words = ["--data", "mnist", "--root", tmp_path, "--steps", 1]
+    sentence = answer(train(tmp_path / "run", *words, shape=(3, 32, 32)))
+    assert "(1, 32, 32), the networks are built for (3, 32, 32): set shape=(1, 32, 32)" in sentence
+    sentence = answer(train(tmp_path / "run", *words, shape=(1, 16, 16)))
+    assert "(1, 32, 32), the networks are built for (1, 16, 16): set shape=(1, 32, 32)" in sentence
+    assert main(train(tmp_path / "run", *words, shape=(1, 32, 32))) == 0
+
+
+def test_a_run_that_diverges_names_its_last_good_checkpoint(tmp_path, answer):
+    options = tiny.as_options(**POINTS, lr_generator=1e25)
+    line = ["train", "gaussians", "--device", "cpu", "--out", tmp_path, "--steps", 9, *options]
+    sentence = answer(line, bar=True)
+    assert "no longer finite at step " in sentence
+    assert "Try a smaller learning rate or a larger r1. Start in another folder. " in sentence
+    (good,) = history(tmp_path / "checkpoints")
+    assert sentence.endswith(f"The last good checkpoint is {good}.")
+    tensors, _ = read(good)
+    assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_diverging_run_in_mixed_precision_may_go_on_without(tmp_path, answer, monkeypatch):
+    error = FloatingPointError("the losses are no longer finite at step 4. Try this.")
+    with monkeypatch.context() as patch:
+        interrupt(patch, 4, error)
+        sentence = answer(train(tmp_path, mixed_precision="bf16"), bar=True)
+    (good,) = history(tmp_path / "checkpoints")
+    assert "Try this. Start in another folder, or go on in this one with " in sentence
+    assert sentence.endswith(f"mixed_precision=no. The last good checkpoint is {good}.")
+    assert main(train(tmp_path, mixed_precision="no")) == 0
+
+
+def test_checkpoints_that_cannot_be_read(trained, tmp_path, answer):
+    damaged = tmp_path / "run" / "checkpoints" / "step_00000002.safetensors"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(history(trained / "checkpoints")[0].read_bytes()[:-1])
+    before = content(tmp_path)
+    for line in (train(tmp_path / "run"), ["sample", damaged], ["sample", tmp_path / "run"]):
+        assert f"{damaged} is not a whole ddgan_lite checkpoint" in answer(line)
+    assert content(tmp_path) == before
+
+
+def test_models_that_are_none(trained, published, tmp_path, answer):
+    path, _ = published
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out.safetensors"
+    points = tmp_path / "points"
+    line = ["train", "gaussians", "--out", str(points), "--steps", "1", *tiny.as_options(**POINTS)]
+    assert main(line) == 0
+    for line, sentence in (
+        (["sample", tmp_path / "absent.safetensors"], "There is no checkpoint file at "),
+        (["sample", tmp_path / "empty"], "holds no model and no checkpoint"),
+        (["sample", path], "is not a whole ddgan_lite checkpoint"),
+        (["sample", points], "draws points of shape (2,), not images"),
+        (["sample", trained, "--n", 0], "--n must be at least 1, got 0"),
+        (["sample", trained, "--batch", 0], "--batch must be at least 1, got 0"),
+        (["sample", trained, "--out", tmp_path / "a.jpg"], "--out must be a .png file or a folder"),
+        (["evaluate", trained, "--data", "stacked_digits"], "is no fixed set of images: give "),
+        (["convert", tmp_path / "absent.pth", out], "There is no checkpoint file at "),
+        (["convert", trained / "model.safetensors", out], "it is not a whole torch file of tens"),
+        (["convert", path, out, "--num-steps", 0], "num_steps must be at least 1, got 0"),
+    ):
+        assert sentence in answer(line)
+    assert not out.exists()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, answer):
+    (tmp_path / "file").write_text("in the way")
+    assert "Not a directory" in answer(train(tmp_path / "file" / "run"))
+
+
+def test_a_device_that_is_not_there(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "cifar10", "--device", "cuda:77"])
+    assert "there is no device 'cuda:77' here" in capsys.readouterr().err
+
+
+def test_a_full_disk_costs_one_sentence_and_no_checkpoint(trained, tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource")  # not on Windows
+    with monkeypatch.context() as patch:
+        interrupt(patch, 4)
+        assert main(train(tmp_path)) == 130
+    (good,) = history(tmp_path / "checkpoints")
+    before, size = good.read_bytes(), good.stat().st_size
+
+    def allow_little():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "ddgan_lite", *train(tmp_path)],
+        preexec_fn=allow_little,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    sentence = done.stderr.splitlines()[-1]
+    assert sentence.startswith(f"error: {good.with_name('step_00000004.safetensors')} could not ")
+    assert list((tmp_path / "checkpoints").iterdir()) == [good]
+    assert good.read_bytes() == before
+    assert DDGAN.load(tmp_path).sample(1).shape == (1, *tiny.UNET.shape)
+    assert main(train(tmp_path)) == 0  # there is room again
+    assert same_model(tmp_path, trained)
+    assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4, 5]
+
+
+def test_every_setting_can_be_given_on_the_command_line():
+    for name, value in itertools.chain(vars(TrainSettings()).items(), vars(tiny.UNET).items()):
+        parser().parse_args(["train", "cifar10", "--set", f"{name}={value}"])
