@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import tiny
 import torch
 
 from ddgan_lite import training
@@ -145,6 +146,67 @@ def test_the_optimisers_are_those_of_the_settings(monkeypatch):
     # Half a cosine from the start to lr_end: after half the steps it is half way.
     assert rates[1] == pytest.approx([0.0101 / 2, 0.0021 / 2])
     assert rates[3] == pytest.approx([1e-4, 1e-4])
+
+
+# -- speed that must not change what is learnt -----------------------------------------------
+
+
+def small_unet():
+    return tiny.model(tiny.UNET)
+
+
+def image_settings(**changes):
+    fixed = {"batch_size": 4, "fresh_fake": True, "r1": 0.5, "betas": (0.5, 0.9)}
+    return settings(**(fixed | changes))
+
+
+def test_r1_stays_in_float32_under_mixed_precision():
+    model, types = small_unet(), []
+    model.discriminator.stem.register_forward_hook(lambda *call: types.append(call[2].dtype))
+    (losses,) = train(model, tiny.images(), image_settings(mixed_precision="bf16"))
+    # Real, fake, real again for the penalty, and the generator's fake.
+    assert types == [torch.bfloat16, torch.bfloat16, torch.float32, torch.bfloat16]
+    (plain,) = train(small_unet(), tiny.images(), image_settings(mixed_precision="no"))
+    assert losses["r1"] == pytest.approx(plain["r1"], rel=1e-5)
+    assert losses["d_real"] == pytest.approx(plain["d_real"], rel=1e-2)
+
+
+def test_r1_goes_around_the_compiled_networks(monkeypatch):
+    model, compiled, eager = small_unet(), [], []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
+    forward = model.discriminator.forward
+    calls = []
+
+    def through_call(*inputs):  # what a compiled network would replace
+        calls.append(inputs[0].requires_grad)
+        return forward(*inputs)
+
+    def directly(*inputs):
+        eager.append(inputs[0].requires_grad)
+        return forward(*inputs)
+
+    model.discriminator.__dict__["forward"] = directly
+    monkeypatch.setattr(
+        type(model.discriminator), "__call__", lambda self, *inputs: through_call(*inputs)
+    )
+    list(train(model, tiny.images(), image_settings(compile=True)))
+    assert compiled == [model.generator, model.discriminator]
+    assert eager == [True]  # the penalty alone, and it alone differentiates its input
+    assert calls == [False, False, True]  # real, fake, and the fake that trains the generator
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_layout_of_the_memory_changes_nothing(channels_last):
+    model = small_unet()
+    list(train(model, tiny.images(), image_settings(steps=2, channels_last=channels_last)))
+    weight = model.generator.stem.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+    if channels_last:
+        plain = small_unet()
+        list(train(plain, tiny.images(), image_settings(steps=2, channels_last=False)))
+        torch.testing.assert_close(
+            model.discriminator.logit.weight, plain.discriminator.logit.weight, atol=1e-5, rtol=1e-3
+        )
 
 
 # -- what the caller sees --------------------------------------------------------------------
