@@ -19,10 +19,8 @@ import torch
 import torch.nn.functional as F
 
 from ddgan_lite.images import Images
-from ddgan_lite.model import DDGAN
-from ddgan_lite.networks import UNetConfig
 from ddgan_lite.networks.layers import Resample
-from ddgan_lite.settings import TrainSettings
+from ddgan_lite.presets import preset
 from ddgan_lite.training import Trainer
 
 
@@ -60,21 +58,18 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     torch.manual_seed(0)
-    config = UNetConfig(width=args.width, discriminator_width=args.ngf)
-    model = DDGAN(config)
-    data = Images(torch.randint(256, (64, *config.shape), dtype=torch.uint8), name="noise")
-    settings = TrainSettings(
-        steps=1_000_000,
+    chosen = preset(
+        "cifar10",
+        width=args.width,
+        discriminator_width=args.ngf,
         batch_size=args.batch,
-        lr_generator=1.6e-4,
-        lr_discriminator=1.25e-4,
-        betas=(0.5, 0.9),
-        r1=0.02,
         r1_interval=2,
         fresh_fake=not args.shared_fake,
         channels_last=args.channels_last,
     )
-    trainer = Trainer(model, data, settings)
+    model = chosen.build()
+    data = Images(torch.randint(256, (64, *chosen.config.shape), dtype=torch.uint8), name="noise")
+    trainer = Trainer(model, data, chosen.settings)
     steps = iter(trainer)
     ways = {"": contextlib.nullcontext}
     if args.compare:

@@ -107,6 +107,12 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
         ) from error
 
 
+def section(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors called ``name/...``, without that prefix: one network of a training run."""
+    prefix = f"{name}/"
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
 def check_names(
     path: str | os.PathLike, found: dict[str, Tensor], wanted: dict[str, Tensor]
 ) -> None:

@@ -195,12 +195,7 @@ class DDGAN(nn.Module):
         path = checkpoints.locate(source)
         tensors, header = checkpoints.read(path)
         if isinstance(header, dict) and "training" in header:
-            prefix = "averaged/"
-            tensors = {
-                name.removeprefix(prefix): tensor
-                for name, tensor in tensors.items()
-                if name.startswith(prefix)
-            }
+            tensors = checkpoints.section(tensors, "averaged")
         try:
             model = cls(CONFIGS[header["kind"]](**header["config"]))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:  # too large: Runtime

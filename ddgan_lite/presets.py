@@ -15,7 +15,7 @@ from types import UnionType
 from typing import get_args, get_origin
 
 from ddgan_lite.data import MIXTURES, StackedDigits, mixture
-from ddgan_lite.images import DataError, load_images
+from ddgan_lite.images import DOWNLOADS, DataError, load_images
 from ddgan_lite.model import DDGAN
 from ddgan_lite.networks import MLPConfig, UNetConfig
 from ddgan_lite.settings import TrainSettings
@@ -283,7 +283,7 @@ def load_data(source: str, shape: tuple[int, ...], **options: object) -> Data:
     else:
         if len(shape) != 3:
             raise DataError(f"{source} holds images, but these networks work on {shape}.")
-        fixed = source in ("mnist", "stacked_mnist", "cifar10")
+        fixed = source in DOWNLOADS  # in size and channels
         size = {} if fixed else {"size": shape[2], "channels": shape[0]}
         data = load_images(source, **size, **options)
         found = data.shape

@@ -72,8 +72,7 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
     _check(trainer, path, header)
     training = header["training"]
     for name, network in _networks(trainer).items():
-        prefix = f"{name}/"
-        part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        part = checkpoints.section(tensors, name)
         checkpoints.check_names(path, part, network.state_dict())
         network.load_state_dict(part)
     try:

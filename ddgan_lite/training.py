@@ -1,4 +1,4 @@
-"""The adversarial training loop: one step after another, named losses out, exact resumption."""
+"""The adversarial training loop: one step after another, named losses out."""
 
 import contextlib
 import math
@@ -134,7 +134,7 @@ class Trainer:
         model.averaged = EMA(networks[0], settings.ema_decay)
         self.rng = SharedGenerator(model.device)
         # Data are drawn on the CPU, wherever the model is; there both are one stream.
-        self.data_rng = SharedGenerator() if model.device.type != "cpu" else self.rng
+        self.data_rng = torch.Generator() if model.device.type != "cpu" else self.rng
         for rng in (self.rng, self.data_rng):
             rng.manual_seed(settings.seed)
 

@@ -33,6 +33,12 @@ def linear(fan_in: int, fan_out: int) -> nn.Linear:
     return scaled(nn.Linear(fan_in, fan_out))
 
 
+def fir_kernel(gain: float = 1.0) -> Tensor:
+    """[1, 3, 3, 1] / 8 in both directions, summing to ``gain``: (1, 1, 4, 4)."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    return gain * torch.outer(taps, taps)[None, None]
+
+
 class Resample(nn.Module):
     """Blur with [1, 3, 3, 1] / 8 in both directions, and halve or double the resolution.
 
@@ -43,10 +49,9 @@ class Resample(nn.Module):
 
     def __init__(self, direction: str):
         super().__init__()
-        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-        kernel = torch.outer(taps, taps) * {"down": 1, "up": 4}[direction]
         self.direction = direction
-        self.register_buffer("kernel", kernel.reshape(1, 1, 4, 4), persistent=False)
+        kernel = fir_kernel({"down": 1.0, "up": 4.0}[direction])
+        self.register_buffer("kernel", kernel, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (n, C, H, W) -> (n, C, H / 2, W / 2) or (n, C, 2 H, 2 W)."""
@@ -61,8 +66,7 @@ class Blur(nn.Module):
 
     def __init__(self):
         super().__init__()
-        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-        self.register_buffer("kernel", torch.outer(taps, taps)[None, None], persistent=False)
+        self.register_buffer("kernel", fir_kernel(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (n, C, H, W) -> (n, C, H + 1, W + 1)."""
@@ -182,7 +186,6 @@ class MinibatchStd(nn.Module):
         n, c, h, w = x.shape
         self.check(n)
         group = min(n, self.group)
-        # Two passes on purpose: torch.var would need float32 anyway under mixed precision.
         rows = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(group, n // group, c, h, w)
         std = ((rows - rows.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
         extra = std.repeat(group).to(x.dtype)[:, None, None, None].expand(n, 1, h, w)
