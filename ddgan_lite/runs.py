@@ -12,10 +12,8 @@ The folder::
 
 import json
 import os
-import platform
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -24,6 +22,7 @@ from torchvision.utils import save_image
 from ddgan_lite import checkpoints, resume
 from ddgan_lite.model import DDGAN
 from ddgan_lite.presets import Preset, load_data
+from ddgan_lite.results import machine
 from ddgan_lite.training import Data, Trainer, losses_by_step, this_process
 
 
@@ -214,14 +213,11 @@ def write_grid(model: DDGAN, path: str | os.PathLike, n: int = 64, seed: int = 0
 
 def provenance(preset: Preset, record: dict, device: torch.device) -> dict:
     """Where a trained model comes from: data, length, seed, hardware, versions."""
-    cuda = device.type == "cuda"
     return {
         **record,
         "steps": preset.settings.steps,
         "batch_size": preset.settings.batch_size,
         "seed": preset.settings.seed,
         "processes": this_process().num_processes,
-        "hardware": torch.cuda.get_device_name(device) if cuda else platform.machine() + " CPU",
-        "torch": torch.__version__,
-        "ddgan_lite": version("ddgan-lite"),
+        **machine(device),
     }

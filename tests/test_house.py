@@ -19,6 +19,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from ddgan_lite.presets import PRESETS
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 build_book, check_site, pairs, set_address = map(
@@ -493,3 +495,27 @@ def test_new_outputs_do_not_make_it_run_again(tree):
     edit_notebook(tree, run)
     assert "stream" in json.dumps(nbformat.read(tree / "00_small.ipynb", as_version=4))
     assert key(tree) == before
+
+
+# The page of differences, column of this library: how a row of its table reads in a preset.
+ROWS = {
+    "steps $T$": lambda p: p.config.num_steps,
+    "batch": lambda p: p.settings.batch_size,
+    "updates": lambda p: p.settings.steps,
+    "learning rate, generator": lambda p: p.settings.lr_generator,
+    "learning rate, discriminator": lambda p: p.settings.lr_discriminator,
+    "R1 weight": lambda p: p.settings.r1,
+    "R1 interval": lambda p: p.settings.r1_interval,
+    "decay of the average": lambda p: p.settings.ema_decay,
+    "size of the latent": lambda p: p.config.latent_dim,
+    "size of the style vector": lambda p: p.config.style_dim,
+    "layers of the mapping network after the first": lambda p: p.config.mapping_depth,
+}
+
+
+def test_the_page_of_differences_prints_the_preset_as_it_is():
+    page = (ROOT / "book" / "paper-code-us.md").read_text()
+    table = page.split("preset `cifar10` |")[1].split("\n\n")[0]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    printed = {name: float(ours.replace(",", "")) for name, *_, ours in cells if name in ROWS}
+    assert printed == {name: value(PRESETS["cifar10"]) for name, value in ROWS.items()}

@@ -24,6 +24,7 @@ FLOORS = {
     "ddgan_lite.objectives": 1,
     "ddgan_lite.settings": 1,
     "ddgan_lite.checkpoints": 1,
+    "ddgan_lite.results": 1,
     "ddgan_lite.model": 2,
     "ddgan_lite.baselines.*": 2,
     "ddgan_lite.reference": 3,

@@ -33,7 +33,10 @@ def key_of(notebook: Path, profile: str) -> str:
     digest = hashlib.sha256(json.dumps([profile, sys.version_info[:2]]).encode())
     # Prose and metadata count too: the page shows them.
     digest.update(json.dumps([[c.cell_type, c.source, c.metadata] for c in cells]).encode())
-    for path in [*sorted((ROOT / "ddgan_lite").rglob("*.py")), ROOT / "constraints.txt"]:
+    code = "".join(cell.source for cell in cells)
+    stored = [p for p in sorted((ROOT / "book/results").glob("*")) if f'"{p.stem}' in code]
+    library = sorted((ROOT / "ddgan_lite").rglob("*.py"))
+    for path in [*library, ROOT / "constraints.txt", *stored]:
         digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -1,0 +1,77 @@
+"""Results of long runs, kept with the book: numbers that say where they come from.
+
+A chapter's longer profile, or a script in ``benchmarks/``, writes them; the chapter then shows
+them on machines that cannot repeat the run.
+"""
+
+import datetime
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+HERE = Path(__file__).resolve().parent
+
+
+def folder() -> Path:
+    """``book/results`` of a checkout, or its copy inside an installed package."""
+    checkout = HERE.parent / "book" / "results"
+    return checkout if checkout.is_dir() else HERE / "stored_results"  # pyproject.toml copies it
+
+
+def find(name: str) -> Path:
+    """The file ``name`` among the results.
+
+    Raises:
+        FileNotFoundError: with the names there are.
+    """
+    path = folder() / name
+    if not path.is_file():
+        known = ", ".join(sorted(each.name for each in folder().glob("*.*"))) or "none"
+        raise FileNotFoundError(f"there is no result {name!r}: known are {known}.")
+    return path
+
+
+def load(name: str) -> dict:
+    """What :func:`store` wrote under ``name``, its provenance included.
+
+    Raises:
+        FileNotFoundError: with the names there are.
+    """
+    return json.loads(find(f"{name}.json").read_text())
+
+
+def store(name: str, command: str, values: dict) -> Path:
+    """Write ``values`` to ``name.json`` with the machine, the code and the ``command`` behind them.
+
+    Numbers are written as they are: round them where they are shown.
+    """
+    path = folder() / f"{name}.json"
+    provenance = {"command": command, **machine()}
+    path.write_text(json.dumps({"provenance": provenance, **values}, indent=1) + "\n")
+    return path
+
+
+def machine(device: torch.device | str = "cpu") -> dict[str, str]:
+    """Where and with what a result is being computed, and on which day."""
+    device = torch.device(device)
+    cpu = f"{platform.machine()} CPU, {torch.backends.cpu.get_cpu_capability()}"
+    return {
+        "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu,
+        "torch": torch.__version__,
+        "ddgan_lite": version("ddgan-lite"),
+        "commit": _commit(),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def _commit() -> str:
+    """The commit of the checkout that runs, "unknown" outside one."""
+    command = ["git", "-C", str(HERE.parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
