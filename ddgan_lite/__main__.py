@@ -43,8 +43,9 @@ def _train(args: argparse.Namespace) -> None:
     # The delay keeps the bar away until there is a first line: an error before that stands alone.
     with tqdm(total=chosen.settings.steps, unit="step", disable=not main, delay=0.01) as bar:
         for line in lines:
-            names = ("d_real", "d_fake", "g_adversarial", "images_per_second")
-            bar.set_postfix({name: f"{line[name]:.3g}" for name in names}, refresh=False)
+            shown = [name for name in line if name.startswith(("d_", "g_", "images_per"))]
+            terms = {name: f"{line[name]:.3g}" for name in shown if not name.endswith("_by_step")}
+            bar.set_postfix(terms, refresh=False)
             if not bar.n:  # of a resumed run only what it does now counts for the rate
                 bar.initial = bar.n = max(0, line["step"] - chosen.log_every)
             bar.update(line["step"] - bar.n)

@@ -139,12 +139,34 @@ class DDGAN(nn.Module):
         x = torch.randn(shape, generator=rng, device=self.device) if x_T is None else x_T
         if tuple(x.shape) != shape:
             raise ValueError(f"x_T must have shape {shape}, got {tuple(x.shape)}.")
-        yield x
-        for t in range(self.diffusion.num_steps, 0, -1):
-            steps = torch.full((n,), t, device=x.device)
-            x_0 = self.predict(x, steps, weights=weights, rng=rng)
-            x = self.diffusion.posterior_sample(x_0, x, t, rng)
-            yield x
+        yield from self.denoise_steps(x, self.diffusion.num_steps, weights=weights, rng=rng)
+
+    @torch.no_grad()
+    def denoise_steps(
+        self,
+        x_t: Tensor,
+        t: int,
+        *,
+        weights: str = "averaged",
+        rng: torch.Generator | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield x_t, x_{t-1}, .., x_0, each (n, *shape): the last t steps of sampling.
+
+        Noise an image with ``diffusion.q_sample`` and denoise it from here: a small t varies
+        it, a large one keeps its rough plan (SDEdit, Meng et al. 2022).
+
+        Args:
+            x_t: where to start (n, *shape).
+            t: its noise level, 1..T.
+            weights, rng: as in :meth:`sample_steps`.
+        """
+        self.diffusion.check_t(t)
+        yield x_t
+        for step in range(t, 0, -1):
+            steps = torch.full((len(x_t),), step, device=x_t.device)
+            x_0 = self.predict(x_t, steps, weights=weights, rng=rng)
+            x_t = self.diffusion.posterior_sample(x_0, x_t, step, rng)
+            yield x_t
 
     def sample(
         self,

@@ -25,11 +25,21 @@ def generator_loss(fake_logits: Tensor) -> dict[str, Tensor]:
     return {"g_adversarial": F.softplus(-fake_logits).mean()}
 
 
+def relativistic_loss(above: Tensor, below: Tensor) -> Tensor:
+    """-log sigmoid(D(above) - D(below)), batch mean, over pairs of logits (n,).
+
+    The discriminator asks for the real sample above the fake, the generator for the reverse
+    (Jolicoeur-Martineau 2019): a sample is judged against its partner and not on its own. In
+    DDGAN the two of a pair share their x_t. Starts at log 2.
+    """
+    return F.softplus(below - above).mean()
+
+
 def r1_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
     """E ||grad_real D||^2, the squared slope of D on real samples (Mescheder et al. 2018).
 
     In DDGAN ``real`` is x_{t-1} alone: x_t and t are conditions and are not differentiated.
-    The loss adds gamma / 2 times this.
+    The loss adds gamma / 2 times this. The same on generated samples is called R2.
 
     Args:
         real_logits: D(real), computed from ``real``.
@@ -42,3 +52,39 @@ def r1_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
         raise ValueError("R1 needs real samples that require gradients: real.requires_grad_().")
     (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
     return gradient.flatten(1).square().sum(1).mean()
+
+
+def sorted_slices(points: Tensor, directions: Tensor) -> Tensor:
+    """Points (n, ...) projected on ``directions`` (d, k), each projection sorted: (k, n).
+
+    The mean difference of two such sets is the 1-Wasserstein distance averaged over the
+    directions: on a line, optimal transport takes the sorted samples in their order.
+    """
+    return (directions.T @ points.flatten(1).T).sort(dim=1).values
+
+
+def energy_loss(real: Tensor, fake: Tensor, directions: Tensor) -> dict[str, Tensor]:
+    """2 d(real, fake) - d(real, real') - d(fake, fake'), with d the sliced 1-Wasserstein distance.
+
+    The mini-batch energy distance (Salimans et al. 2018) between the laws of two batches: 0 in
+    expectation when they are equal, positive otherwise. Nothing adversarial is in it, unless a
+    coordinate of the points is learned (Nguyen et al. 2024 append one, g(x), to x).
+
+    Args:
+        real, fake: points (n, ...), n even. The halves of a batch serve as real and real'; a
+            half of ``real`` meets the other half of ``fake``, so rows may share their x_t.
+        directions: (d, k), the columns of unit length; fresh ones for every call.
+
+    Raises:
+        ValueError: if the batches differ in shape, or cannot be halved.
+    """
+    if real.shape != fake.shape or len(real) % 2:
+        raise ValueError(
+            "the energy loss needs two batches of one shape and even length, got "
+            f"{tuple(real.shape)} and {tuple(fake.shape)}."
+        )
+    a, other_a, b, other_b = (
+        sorted_slices(half, directions) for points in (real, fake) for half in points.chunk(2)
+    )
+    across = (a - other_b).abs().mean() + (other_a - b).abs().mean()
+    return {"g_energy": across - (a - other_a).abs().mean() - (b - other_b).abs().mean()}

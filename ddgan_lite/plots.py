@@ -214,6 +214,24 @@ def unet(stages: dict[str, dict[str, int]]) -> Figure:
     return figure
 
 
+def triangle(ax: Axes, name: str, scores: Sequence[float]) -> None:
+    """Quality, coverage and speed, each from 0 to 1, as a triangle inside the largest possible."""
+    angles = torch.tensor([90.0, 210.0, 330.0]).deg2rad()
+    corners = torch.stack([angles.cos(), angles.sin()], 1)
+    for size in (0.5, 1.0):
+        ax.fill(*(size * corners).T, facecolor="none", edgecolor=QUIET, linewidth=0.7)
+    for corner in corners:
+        ax.plot(*torch.stack([0 * corner, corner]).T, color=QUIET, linewidth=0.5)
+    reached = torch.tensor(scores).unsqueeze(1) * corners
+    ax.fill(*reached.T, facecolor=MODEL, edgecolor=MODEL, alpha=0.45)
+    ax.plot(*reached.T, "o", color=MODEL, markersize=4)
+    for label, corner, score in zip(("quality", "coverage", "speed"), corners, scores, strict=True):
+        x, y = corner + torch.tensor([0.0, 0.3 if corner[1] > 0 else -0.35])
+        ax.text(x, y, f"{label}\n{score:.2f}", ha="center", va="center", fontsize=9)
+    ax.set(title=name, xlim=(-1.4, 1.4), ylim=(-1.1, 1.6), aspect="equal")
+    ax.axis("off")
+
+
 def table(rows: dict[str, dict[str, float]], digits: int = 3) -> str:
     """Scores by model and name, as aligned text to print."""
     names = list(next(iter(rows.values())))

@@ -22,6 +22,9 @@ class TrainSettings:
         lr_end: the rate where both end.
         betas: Adam's decay rates.
         r1: gamma, the weight of the R1 penalty; the loss adds gamma / 2 times the penalty.
+        r2: the weight of the same penalty on generated samples.
+        relativistic: let the discriminator compare the real and the generated sample of one
+            condition (:func:`ddgan_lite.objectives.relativistic_loss`), instead of judging each.
         r1_interval: discriminator updates from one penalty to the next. As in the published
             runs the penalty is *not* multiplied by the interval, so the effective strength is
             gamma / r1_interval (StyleGAN2 multiplies).
@@ -51,6 +54,8 @@ class TrainSettings:
     lr_end: float = 6e-5
     betas: tuple[float, float] = (0.0, 0.99)
     r1: float = 0.2
+    r2: float = 0.0
+    relativistic: bool = False
     r1_interval: int = 4
     ema_decay: float = 0.995
     fresh_fake: bool = False
@@ -69,7 +74,7 @@ class TrainSettings:
         for name in ("lr_generator", "lr_discriminator"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
-        for name in ("r1", "workers", "lr_end", "seed"):
+        for name in ("r1", "r2", "workers", "lr_end", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
         if self.seed >= 2**63:

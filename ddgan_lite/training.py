@@ -16,7 +16,12 @@ from ddgan_lite.ema import EMA
 from ddgan_lite.images import Images, to_unit
 from ddgan_lite.model import DDGAN
 from ddgan_lite.networks.layers import MinibatchStd
-from ddgan_lite.objectives import discriminator_loss, generator_loss, r1_penalty
+from ddgan_lite.objectives import (
+    discriminator_loss,
+    generator_loss,
+    r1_penalty,
+    relativistic_loss,
+)
 from ddgan_lite.randomness import SharedGenerator, own_rows
 from ddgan_lite.settings import PRECISIONS, TrainSettings
 
@@ -199,7 +204,7 @@ class Trainer:
             x_0 = x_0.contiguous(memory_format=torch.channels_last)
         if getattr(self.data, "flip", False):
             x_0 = self._mirror(x_0)
-        penalise = settings.r1 > 0 and self.step % settings.r1_interval == 0
+        penalise = settings.r1 + settings.r2 > 0 and self.step % settings.r1_interval == 0
         # R1 differentiates twice: in float32 always, and never through compiled code.
         apart = penalise and (self.mixed or self.compiled)
         sums: dict[str, Tensor] = {}
@@ -211,15 +216,25 @@ class Trainer:
                 real, condition = model.real_pair(part, self.rng)
                 with torch.set_grad_enabled(not settings.fresh_fake):
                     fake = model.fake_like(real, condition, self.rng)
-                real = real.detach().requires_grad_(penalise)  # a GAN's are the data's own
+                # What R1 and R2 differentiate at; a GAN's real samples are the data's own.
+                real = real.detach().requires_grad_(penalise)
+                shown = fake.detach().requires_grad_(penalise and settings.r2 > 0)
                 real_logits = discriminator(real.detach() if apart else real, *condition)
-                terms = discriminator_loss(real_logits, discriminator(fake.detach(), *condition))
-            total = terms["d_real"] + terms["d_fake"]
+                fake_logits = discriminator(shown.detach() if apart else shown, *condition)
+                if settings.relativistic:
+                    terms = {"d_relativistic": relativistic_loss(real_logits, fake_logits)}
+                else:
+                    terms = discriminator_loss(real_logits, fake_logits)
+            total = sum(terms.values())
             if penalise:
-                if apart:
-                    real_logits = discriminator.forward(real, *condition)
-                terms["r1"] = r1_penalty(real_logits, real)
-                total = total + 0.5 * settings.r1 * terms["r1"]
+                for name, weight, x, logits in (
+                    ("r1", settings.r1, real, real_logits),
+                    ("r2", settings.r2, shown, fake_logits),
+                ):
+                    if weight > 0:
+                        again = discriminator.forward(x, *condition) if apart else logits
+                        terms[name] = r1_penalty(again, x)
+                        total = total + 0.5 * weight * terms[name]
             self._backward(1, total)
             _add(sums, terms)
         self._update(1)
@@ -231,8 +246,14 @@ class Trainer:
                 if settings.fresh_fake:
                     real, condition = model.real_pair(part, self.rng)
                     fake = model.fake_like(real, condition, self.rng)
-                terms = generator_loss(discriminator(fake, *condition))
-            self._backward(0, terms["g_adversarial"])
+                fake_logits = discriminator(fake, *condition)
+                if settings.relativistic:
+                    with torch.no_grad():
+                        real_logits = discriminator(real, *condition)
+                    terms = {"g_relativistic": relativistic_loss(fake_logits, real_logits)}
+                else:
+                    terms = generator_loss(fake_logits)
+            self._backward(0, sum(terms.values()))
             _add(sums, terms)
         self._update(0)
         model.averaged.update(model.generator)

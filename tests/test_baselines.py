@@ -1,4 +1,4 @@
-"""DDPM and DDIM with the analytically perfect network, and the plain GAN."""
+"""The baselines against what is known exactly: perfect networks, closed forms, quadrature."""
 
 import itertools
 import math
@@ -6,8 +6,11 @@ import math
 import pytest
 import torch
 
-from ddgan_lite.baselines.ddpm import DDPM, train_ddpm
+from ddgan_lite.baselines.ddpm import DDPM
+from ddgan_lite.baselines.fit import fit
+from ddgan_lite.baselines.flow import Flow
 from ddgan_lite.baselines.gan import GAN
+from ddgan_lite.baselines.vae import VAE, kl_to_normal
 from ddgan_lite.data import gaussian_grid
 from ddgan_lite.ema import EMA
 from ddgan_lite.mixtures import GaussianMixture
@@ -52,6 +55,15 @@ def test_the_loss_of_the_best_predictor_is_the_noise_it_cannot_know(rng):
     alpha_bar = model.diffusion.alpha_bar[1:]
     unknowable = alpha_bar * STD**2 / (alpha_bar * STD**2 + 1 - alpha_bar)
     assert model.loss(x_0, rng).item() == pytest.approx(unknowable.mean().item(), rel=0.05)
+
+
+@pytest.mark.parametrize(("crowding", "low"), [(1.0, 0.25), (2.0, 0.5)])
+def test_crowding_moves_the_training_to_low_noise(crowding, low, rng):
+    model, seen = DDPM((1,), 20, width=4, depth=2, crowding=crowding), []
+    model.network.forward = lambda x_t, t: seen.append(t) or torch.zeros_like(x_t)
+    model.loss(torch.zeros(20_000, 1), rng)
+    assert seen[0].min() == 1 and seen[0].max() == 20
+    assert (seen[0] <= 5).float().mean().item() == pytest.approx(low, abs=0.02)
 
 
 def exact_moments(diffusion, times):
@@ -152,19 +164,42 @@ def test_the_noise_predictor_sees_which_step_it_is():
     assert len(out.unique(dim=0)) == 10
 
 
-def test_ddpm_training_repeats_lowers_its_loss_and_averages():
-    def run():
-        torch.manual_seed(0)
-        model = DDPM((1,), 10, width=16, depth=3)
-        data = GaussianMixture(torch.tensor([[MEAN]]), 0.01)
-        history = list(train_ddpm(model, data, steps=150, batch_size=128, lr=5e-3))
-        return model, [losses["noise"] for losses in history]
+class WrongNoise(torch.nn.Module):
+    """A noise predictor that is off by 0.1 everywhere."""
 
-    (model, history), (_, again) = run(), run()
-    assert len(history) == 150
-    assert history == again
-    assert sum(history[-20:]) < 0.5 * sum(history[:20])
-    assert model.averaged.updates == 150
+    def __init__(self, best):
+        super().__init__()
+        self.best = best
+
+    def forward(self, x_t, t):
+        return self.best(x_t, t) + 0.1
+
+
+def test_clipping_saves_few_steps_from_a_small_error(rng):
+    def draw(clip):
+        model = DDPM((1,), 1000, width=4, depth=2, clip=clip)
+        model.network = WrongNoise(PerfectNoise(model.diffusion))
+        return model.sample_ddim(1000, 1, rng=torch.Generator().manual_seed(0))
+
+    assert (draw(None) - MEAN).abs().mean() > 10  # 0.1 / sqrt(alpha_bar_T) = 15
+    assert draw(2.0).abs().max() <= 2.0
+
+
+def test_the_noise_of_a_clipped_guess_still_explains_x_t():
+    model, x_t = DDPM((2,), 10, width=4, depth=2, clip=0.05), torch.randn(6, 2)
+    noise, x_0 = model.predict(x_t, 3)
+    alpha_bar = model.diffusion.alpha_bar[3].float()
+    assert x_0.abs().max() <= 0.05
+    torch.testing.assert_close(alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * noise, x_t)
+
+
+def test_clipping_beyond_the_guesses_changes_nothing():
+    drawn = []
+    for clip in (None, 1e6):
+        torch.manual_seed(0)
+        model = DDPM((2,), 20, width=8, depth=2, clip=clip)
+        drawn.append(model.sample_ddim(50, 5, rng=torch.Generator().manual_seed(1)))
+    torch.testing.assert_close(*drawn)
 
 
 def test_ddpm_samples_with_its_average():
@@ -173,12 +208,6 @@ def test_ddpm_samples_with_its_average():
     model.averaged = EMA(best, 0.5)
     model.sample(3)
     assert model.averaged.module.calls == 5
-
-
-@pytest.mark.parametrize("sizes", [{"steps": 0}, {"batch_size": 0}])
-def test_ddpm_training_of_no_size_is_refused(sizes):
-    with pytest.raises(ValueError, match="steps and batch_size must be at least 1, got"):
-        next(train_ddpm(DDPM((2,), 5), gaussian_grid(), **sizes))
 
 
 def test_ddpm_refuses_a_chain_without_steps():
@@ -226,3 +255,195 @@ def test_a_gan_without_latent_or_without_samples_is_refused():
 
 def test_the_chain_of_a_ddpm_ends_in_noise():
     assert math.sqrt(DDPM((2,), 1000, width=4, depth=2).diffusion.alpha_bar[-1]) < 0.01
+
+
+# -- the VAE ---------------------------------------------------------------------------------
+
+
+def test_the_kl_of_the_code_agrees_with_quadrature():
+    mean, std = 0.7, 0.4
+    z = torch.linspace(-12, 12, 200_001, dtype=torch.float64)
+    q = torch.distributions.Normal(torch.tensor(mean, dtype=torch.float64), std)
+    p = torch.distributions.Normal(torch.tensor(0.0, dtype=torch.float64), 1.0)
+    integral = torch.trapezoid(q.log_prob(z).exp() * (q.log_prob(z) - p.log_prob(z)), z)
+    closed = kl_to_normal(torch.tensor([[mean, mean]]), torch.tensor([[std, std]]).log())
+    assert closed.item() == pytest.approx(2 * integral.item(), abs=1e-5)  # two coordinates add
+
+
+def linear_vae(slope, intercept, std, code_gain, code_std):
+    """x = slope z + intercept + std noise; q(z | x) = N(code_gain (x - intercept), code_std^2)."""
+    model = VAE((1,), latent_dim=1, depth=2, width=4, noise=1.0).double()
+    network = model.network
+    network.decoder, network.encoder = torch.nn.Linear(1, 1), torch.nn.Linear(1, 2)
+    with torch.no_grad():
+        network.decoder.weight.fill_(slope), network.decoder.bias.fill_(intercept)
+        network.encoder.weight.copy_(torch.tensor([[code_gain], [0.0]]))
+        network.encoder.bias.copy_(torch.tensor([-code_gain * intercept, math.log(code_std)]))
+        network.log_std.fill_(math.log(std))
+    return model.double()
+
+
+@pytest.mark.parametrize(("off_mean", "off_std"), [(0.0, 1.0), (0.3, 1.0), (0.0, 1.5)])
+def test_the_elbo_of_a_linear_model_is_its_likelihood_less_the_codes_error(off_mean, off_std, rng):
+    slope, intercept, std = 1.2, 0.5, 0.6
+    marginal = torch.distributions.Normal(intercept, math.sqrt(slope**2 + std**2))
+    gain, code_std = slope / (slope**2 + std**2), std / math.sqrt(slope**2 + std**2)  # exact
+    model = linear_vae(slope, intercept, std, gain + off_mean, off_std * code_std)
+    x, copies = torch.tensor(1.3, dtype=torch.float64), 400_000
+    elbo = -model.loss(x.expand(copies, 1), rng).item()
+    # log p(x) - ELBO = KL(q(z | x) || p(z | x)), here between two Gaussians.
+    shift = off_mean * (1.3 - intercept) / code_std
+    gap = 0.5 * (shift**2 + off_std**2 - 1 - 2 * math.log(off_std))
+    assert elbo == pytest.approx(marginal.log_prob(x).item() - gap, abs=0.01)
+    assert gap == 0 or elbo < marginal.log_prob(x).item()
+
+
+def test_a_vae_draws_from_its_model_or_shows_its_means(rng):
+    model = linear_vae(1.2, 0.5, 0.6, 0.1, 0.1).float()
+    drawn = model.sample(50_000, rng=rng)
+    assert drawn.mean().item() == pytest.approx(0.5, abs=0.03)
+    assert drawn.std().item() == pytest.approx(math.hypot(1.2, 0.6), rel=0.02)
+    model.noise = 0.0
+    assert model.sample(50_000, rng=rng).std().item() == pytest.approx(1.2, rel=0.02)
+
+
+# -- the flow --------------------------------------------------------------------------------
+
+
+def a_flow(shape, couplings=5, **options):
+    """A flow far from the identity, where it starts, in double precision."""
+    model = Flow(shape, couplings, width=16, **options).double()
+    for coupling in model.network:
+        torch.nn.init.normal_(coupling.net[-1].weight, std=0.3)
+        torch.nn.init.normal_(coupling.net[-1].bias, std=0.3)
+    return model
+
+
+@pytest.mark.parametrize("shape", [(2,), (5,), (3, 2, 2)])
+def test_couplings_can_be_undone(shape):
+    model, x = a_flow(shape), torch.randn(200, math.prod(shape), dtype=torch.float64)
+    y = x
+    for coupling in model.network:
+        y, _ = coupling(y)
+    assert (y - x).abs().max() > 0.1
+    for coupling in reversed(model.network):
+        y = coupling.inverse(y)
+    assert (y - x).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_the_log_determinant_is_that_of_the_jacobian(size):
+    model = a_flow((size,))
+
+    def to_noise(x):
+        for coupling in model.network:
+            x, _ = coupling(x)
+        return x
+
+    for x in torch.randn(5, 1, size, dtype=torch.float64):
+        jacobian = torch.autograd.functional.jacobian(to_noise, x).reshape(size, size)
+        normal = -0.5 * (to_noise(x).square().sum() + size * math.log(2 * math.pi))
+        expected = normal + torch.linalg.slogdet(jacobian).logabsdet
+        assert model.log_prob(x).item() == pytest.approx(expected.item(), abs=1e-9)
+
+
+def test_every_coordinate_moves_in_two_couplings():
+    model = a_flow((7,), couplings=2)
+    x = torch.randn(1, 7, dtype=torch.float64)
+    y = x
+    for coupling in model.network:
+        y, _ = coupling(y)
+    # A coordinate that no layer moved would come out as it went in, somewhere.
+    assert not torch.isclose(y[0].unsqueeze(1), x[0].unsqueeze(0)).any()
+
+
+def test_the_density_of_a_flow_integrates_to_one():
+    torch.manual_seed(0)
+    model = a_flow((2,), couplings=4)
+    axis = torch.linspace(-9, 9, 901, dtype=torch.float64)
+    with torch.no_grad():
+        density = model.log_prob(torch.cartesian_prod(axis, axis)).exp().reshape(901, 901)
+    assert torch.trapezoid(torch.trapezoid(density, axis), axis).item() == pytest.approx(
+        1, abs=1e-3
+    )
+
+
+def test_samples_of_a_flow_follow_its_density(rng):
+    torch.manual_seed(0)
+    model = a_flow((2,), couplings=4).float()
+    samples = model.sample(20_000, rng=rng)
+    axis = torch.linspace(-9, 9, 601)
+    with torch.no_grad():
+        density = model.log_prob(torch.cartesian_prod(axis, axis)).exp()
+    right = torch.cartesian_prod(axis, axis)[:, 0] > 0.2
+    share = density[right].sum() / density.sum()
+    assert (samples[:, 0] > 0.2).float().mean().item() == pytest.approx(share.item(), abs=0.02)
+
+
+def test_discrete_data_are_filled_in_and_samples_rounded(rng):
+    model = Flow((2, 3), couplings=2, width=8, bin_width=0.125)
+    steps = model.sample(50, rng=rng) / 0.125
+    torch.testing.assert_close(steps, steps.round())
+    x_0 = torch.zeros(4000, 2, 3)
+    spread = model.log_prob(x_0 + 0.125 * (torch.rand(4000, 2, 3) - 0.5))
+    assert model.loss(x_0, rng).item() == pytest.approx(-spread.mean().item(), abs=0.02)
+
+
+@pytest.mark.parametrize(("shape", "couplings"), [((1,), 4), ((2,), 0)])
+def test_a_flow_with_nothing_to_couple_is_refused(shape, couplings):
+    with pytest.raises(ValueError, match="samples of at least 2 numbers and at least 1 coupling"):
+        Flow(shape, couplings)
+
+
+# -- the loop for all that have a loss ---------------------------------------------------------
+
+SMALL = {
+    "vae": lambda: VAE((2,), width=16, depth=3),
+    "flow": lambda: Flow((2,), couplings=2, width=16),
+    "ddpm": lambda: DDPM((2,), 10, width=16, depth=3),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_fitting_repeats_lowers_the_loss_and_averages(name):
+    def run():
+        torch.manual_seed(0)
+        model, data = SMALL[name](), GaussianMixture(torch.tensor([[MEAN, -MEAN]]), 0.1)
+        settings = {"steps": 150, "batch_size": 128, "lr": 5e-3, "ema_decay": 0.9}
+        history = list(fit(model, data, **settings))
+        return model, [losses["loss"] for losses in history]
+
+    (model, history), (_, again) = run(), run()
+    assert history == again
+    assert len(history) == model.averaged.updates == 150
+    # Each loss has a floor of its own: the share of the way down is what all have in common.
+    assert sum(history[-20:]) < sum(history[:20]) - 4
+    samples = model.sample(2000, rng=torch.Generator().manual_seed(1))
+    assert torch.equal(samples, model.sample(2000, rng=torch.Generator().manual_seed(1)))
+    assert (samples.mean(0) - torch.tensor([MEAN, -MEAN])).abs().max() < 0.3
+    raw, model.averaged = samples, None
+    assert not torch.equal(raw, model.sample(2000, rng=torch.Generator().manual_seed(1)))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_samples_are_refused(name):
+    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+        SMALL[name]().sample(0)
+
+
+def test_a_vae_without_a_code_is_refused():
+    with pytest.raises(ValueError, match="latent_dim must be at least 1, got 0"):
+        VAE((2,), latent_dim=0)
+
+
+@pytest.mark.parametrize("sizes", [{"steps": 0}, {"batch_size": 0}])
+def test_fitting_of_no_size_is_refused(sizes):
+    with pytest.raises(ValueError, match="steps and batch_size must be at least 1, got"):
+        next(fit(DDPM((2,), 5), gaussian_grid(), **sizes))
+
+
+def test_a_loss_that_is_not_finite_stops_the_fit():
+    model = VAE((2,), width=8)
+    torch.nn.init.constant_(model.network.log_std, math.nan)
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 0"):
+        next(fit(model, gaussian_grid()))

@@ -1,6 +1,6 @@
 """Scores through torch-fidelity, offline: a small feature network stands in for Inception.
 
-Every score is computed a second time here, from its formula.
+Every score is computed a second time here: by torch-fidelity called directly, and from its formula.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from ddgan_lite import fidelity
 from ddgan_lite.__main__ import main
 from ddgan_lite.ema import EMA
-from ddgan_lite.fidelity import METRICS, evaluate
+from ddgan_lite.fidelity import METRICS, evaluate, score
 from ddgan_lite.images import Images, load_images, photographs, to_bytes, to_unit
 from ddgan_lite.metrics import frechet_distance
 from ddgan_lite.model import DDGAN
@@ -97,6 +97,48 @@ BLENDS = to_bytes((to_unit(DATA.images[100:]) + to_unit(DATA.images[:200])) / 2)
 @pytest.fixture(scope="module")
 def blended():
     return scores(showing(BLENDS), REAL)
+
+
+def test_the_numbers_are_torch_fidelitys_own():
+    # Called directly, on the same arrays: equal to the last digit.
+    with torch.random.fork_rng():
+        theirs = torch_fidelity.calculate_metrics(
+            input1=torch.utils.data.Subset(BLENDS, range(200)),
+            input2=torch.utils.data.Subset(REAL.images, range(160)),
+            **dict.fromkeys(METRICS, True),
+            feature_extractor="small",
+            kid_subset_size=160,
+            rng_seed=3,
+            cuda=False,
+            save_cpu_ram=True,
+            cache=False,
+            verbose=False,
+        )
+    ours = score(Images(BLENDS, name="blends"), REAL, extractor="small", seed=3)
+    for _, names in METRICS.values():
+        for name, their_name in names.items():
+            assert ours[name] == theirs[their_name], name
+    assert ours["protocol"].startswith("200 samples of blends and the 160 images of real, uint8")
+
+
+def test_a_model_is_scored_as_the_images_it_draws():
+    drawn = evaluate(showing(BLENDS), REAL, n=200, seed=3, extractor="small")
+    stored = score(Images(BLENDS, name="blends"), REAL, extractor="small", seed=3)
+    drawn.pop("protocol"), stored.pop("protocol")
+    assert drawn == stored
+
+
+def test_halves_of_one_set_are_near_and_noise_is_far():
+    def against(images, name):
+        return score(Images(images, name=name), other, extractor="small", metrics=["fid"])
+
+    rng = torch.Generator().manual_seed(0)
+    first, second = DATA.images[torch.randperm(300, generator=rng)].chunk(2)
+    other = Images(second, name="the other half")
+    half = against(first, "half of the photographs")
+    noise = against(torch.randint(256, first.shape, generator=rng).to(torch.uint8), "noise")
+    assert 0 < half["fid"] < 0.02 * noise["fid"]
+    assert "150 samples of noise and the 150 images of the other half" in noise["protocol"]
 
 
 def test_the_fid_is_the_frechet_distance_of_the_features(blended):
@@ -198,9 +240,9 @@ def test_samples_come_in_chunks_each_with_noise_of_its_own(monkeypatch):
     assert [len(chunk) for chunk in drawn] == [16, 16, 8]  # no chunk twice
     assert len(torch.cat(drawn).unique(dim=0)) == 40
     # In any order: the images belong to their numbers.
-    chunks = fidelity._samples(small_model(), 40, 0, "raw")
-    assert torch.equal(chunks[39], to_bytes(drawn[2][7]))
-    assert torch.equal(chunks[0], to_bytes(drawn[0][0]))
+    images = fidelity._Colour(fidelity._Drawn(small_model(), 40, 0, "raw"))
+    assert torch.equal(images[39], to_bytes(drawn[2][7]))
+    assert torch.equal(images[0], to_bytes(drawn[0][0]))
 
 
 def test_all_real_images_count_once_in_memory_or_not(tmp_path, measured):
@@ -264,8 +306,8 @@ def test_the_protocol_says_how_it_was_measured(tmp_path):
     found = scores(small_model(), seed=7, weights=path)
     checksum = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     assert found["protocol"] == (
-        "200 samples (raw weights, seed 7) and the 300 images of photographs, uint8 (3, 8, 8), "
-        f"no file format in between; features of small (sha256 {checksum}); "
+        "200 samples of the model (raw weights, seed 7) and the 300 images of photographs, "
+        f"uint8 (3, 8, 8), no file format in between; features of small (sha256 {checksum}); "
         f"KID by 100 subsets of 200; torch-fidelity {torch_fidelity.__version__}"
     )
     assert found["fid"] == pytest.approx(4 * scores(small_model(), seed=7)["fid"], rel=1e-4)
@@ -412,7 +454,7 @@ def command(tmp_path):
 
 
 def test_the_command_prints_the_scores(command, monkeypatch, capsys):
-    monkeypatch.setitem(evaluate.__kwdefaults__, "extractor", "small")
+    monkeypatch.setitem(score.__kwdefaults__, "extractor", "small")
     assert command("--n", "50", "--seed", "3", "--metrics", "fid", "prc") == 0
     expected = scores(
         small_model(), Images(DATA.images[:40], name="real"), n=50, seed=3, metrics=["fid", "prc"]

@@ -36,6 +36,7 @@ FLOORS = {
     "ddgan_lite.metrics": 3,
     "ddgan_lite.fidelity": 3,
     "ddgan_lite.presets": 4,
+    "ddgan_lite.trilemma": 4,
     "ddgan_lite.runs": 4,
     "ddgan_lite.plots": 4,
     "ddgan_lite.widgets": 4,

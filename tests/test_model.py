@@ -73,6 +73,27 @@ def test_a_start_can_be_given():
     assert not torch.equal(rest[-1], other)
 
 
+def test_denoising_from_a_noise_level_is_the_end_of_sampling():
+    model = model_with_average()
+    rng = seeded()
+    walk = model.sample_steps(4, rng=rng)
+    first, x_2 = next(walk), next(walk)
+    state = rng.get_state()
+    rest = [x_2, *walk]
+    rng.set_state(state)
+    again = list(model.denoise_steps(x_2, 2, rng=rng))
+    assert len(again) == 3
+    assert all(torch.equal(x, y) for x, y in zip(again, rest, strict=True))
+    assert not torch.equal(list(model.denoise_steps(x_2, 2, weights="raw"))[-1], again[-1])
+    assert first.shape == again[-1].shape
+
+
+@pytest.mark.parametrize("t", [0, 4, 1.5])
+def test_a_noise_level_that_does_not_exist_is_refused(t):
+    with pytest.raises(ValueError, match="t must"):
+        list(DDGAN(SMALL).denoise_steps(torch.zeros(2, 2), t))
+
+
 def test_latents_make_one_step_many_valued():
     x_t, t = torch.zeros(50, 2), torch.full((50,), 3)
     with_latent, without = DDGAN(SMALL), DDGAN(MLPConfig(num_steps=3, latent_dim=0))

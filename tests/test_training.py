@@ -13,7 +13,12 @@ from ddgan_lite.metrics import sliced_wasserstein
 from ddgan_lite.mixtures import GaussianMixture
 from ddgan_lite.model import DDGAN
 from ddgan_lite.networks import MLPConfig
-from ddgan_lite.objectives import discriminator_loss, generator_loss, r1_penalty
+from ddgan_lite.objectives import (
+    discriminator_loss,
+    generator_loss,
+    r1_penalty,
+    relativistic_loss,
+)
 from ddgan_lite.training import TrainSettings, train
 
 TINY = MLPConfig(num_steps=3, latent_dim=4, width=16, depth=3)
@@ -83,6 +88,50 @@ def test_the_first_step_has_the_gradients_of_the_formulas(fresh_fake):
     ):
         torch.testing.assert_close(ours, expected)
     assert losses == pytest.approx({name: term.item() for name, term in terms.items()}, rel=1e-5)
+
+
+@pytest.mark.parametrize("fresh_fake", [False, True])
+def test_the_first_relativistic_step_has_the_gradients_of_the_formulas(fresh_fake):
+    recipe = settings(r1=0.7, r2=0.3, relativistic=True, fresh_fake=fresh_fake)
+    model, by_hand = new_model(), new_model()
+    (losses,) = train(model, gaussian_grid(), recipe)
+
+    rng = torch.Generator().manual_seed(recipe.seed)
+    x_0 = gaussian_grid().sample(16, rng).float()
+    real, condition = by_hand.real_pair(x_0, rng)
+    fake = by_hand.fake_like(real, condition, rng)
+    real.requires_grad_()
+    judged = fake.detach().requires_grad_()
+    logits, fake_logits = (by_hand.discriminator(x, *condition) for x in (real, judged))
+    terms = {
+        "d_relativistic": relativistic_loss(logits, fake_logits),
+        "r1": r1_penalty(logits, real),
+        "r2": r1_penalty(fake_logits, judged),
+    }
+    (terms["d_relativistic"] + 0.35 * terms["r1"] + 0.15 * terms["r2"]).backward()
+    for ours, expected in zip(
+        gradients(model.discriminator), gradients(by_hand.discriminator), strict=True
+    ):
+        torch.testing.assert_close(ours, expected)
+
+    by_hand.discriminator.load_state_dict(model.discriminator.state_dict())
+    if fresh_fake:
+        real, condition = by_hand.real_pair(x_0, rng)
+        fake = by_hand.fake_like(real, condition, rng)
+    logits, fake_logits = (by_hand.discriminator(x, *condition) for x in (real, fake))
+    terms["g_relativistic"] = relativistic_loss(fake_logits, logits.detach())
+    terms["g_relativistic"].backward()
+    for ours, expected in zip(
+        gradients(model.generator), gradients(by_hand.generator), strict=True
+    ):
+        torch.testing.assert_close(ours, expected)
+    assert losses == pytest.approx({name: term.item() for name, term in terms.items()}, rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [{"r1": 0.0}, {"r1": 0.0, "r2": 0.5}, {"r1": 0.5}])
+def test_a_penalty_of_no_weight_is_not_computed(weights):
+    (losses,) = train(new_model(), gaussian_grid(), settings(**weights))
+    assert {"r1", "r2"} & set(losses) == {name for name, weight in weights.items() if weight > 0}
 
 
 def test_a_step_moves_every_weight():

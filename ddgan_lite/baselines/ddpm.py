@@ -2,11 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from ddgan_lite.diffusion import Diffusion
 from ddgan_lite.ema import EMA
@@ -36,13 +34,22 @@ class DDPM(nn.Module):
         shape: of one sample.
         num_steps: T; a thousand small steps in the original, and that is the point.
         width, depth: of the network.
+        clip: the largest coordinate of the data, where it is known; guesses of x_0 are held to
+            it. At t near T a guess is the network's error divided by sqrt(alpha_bar_t) < 0.01,
+            which a sampler of few, long steps would otherwise carry on.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], num_steps: int = 1000, width: int = 128, depth: int = 4
+        self,
+        shape: tuple[int, ...],
+        num_steps: int = 1000,
+        width: int = 128,
+        depth: int = 4,
+        clip: float | None = None,
+        crowding: float = 1.0,
     ):
         super().__init__()
-        self.shape = tuple(shape)
+        self.shape, self.clip, self.crowding = tuple(shape), clip, crowding
         self.diffusion = Diffusion(num_steps)
         self.network = NoisePredictor(self.shape, num_steps, width, depth)
         self.averaged: EMA | None = None
@@ -54,7 +61,8 @@ class DDPM(nn.Module):
     def loss(self, x_0: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """E |eps - eps(x_t, t)|^2, the simple loss of Ho et al. (eq. 14)."""
         n, device = len(x_0), x_0.device
-        t = torch.randint(1, self.diffusion.num_steps + 1, (n,), generator=rng, device=device)
+        place = torch.rand(n, generator=rng, device=device) ** self.crowding  # in [0, 1)
+        t = (place * self.diffusion.num_steps).long() + 1
         noise = torch.randn(x_0.shape, generator=rng, device=device)
         signal_share, noise_share = self._shares(t, x_0)
         x_t = signal_share * x_0 + noise_share * noise
@@ -66,11 +74,15 @@ class DDPM(nn.Module):
         return alpha_bar.sqrt().to(like), (1 - alpha_bar).sqrt().to(like)
 
     def predict(self, x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
-        """The network's noise, and the guess of x_0 that goes with it."""
+        """The network's guess of x_0, clipped, and the noise that goes with it: noise, x_0."""
         network = self.averaged.module if self.averaged else self.network
         noise = network(x_t, torch.full(x_t.shape[:1], t, device=x_t.device))
         signal_share, noise_share = self._shares(t, x_t)
-        return noise, (x_t - noise_share * noise) / signal_share
+        x_0 = (x_t - noise_share * noise) / signal_share
+        if self.clip is None:
+            return noise, x_0
+        x_0 = x_0.clamp(-self.clip, self.clip)
+        return (x_t - signal_share * x_0) / noise_share, x_0
 
     @torch.no_grad()
     def sample(self, n: int, *, rng: torch.Generator | None = None) -> Tensor:
@@ -102,36 +114,3 @@ class DDPM(nn.Module):
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}.")
         return torch.randn(n, *self.shape, generator=rng, device=self.device)
-
-
-def train_ddpm(
-    model: DDPM,
-    data,
-    *,
-    steps: int = 10_000,
-    batch_size: int = 1024,
-    lr: float = 2e-3,
-    ema_decay: float = 0.995,
-    seed: int = 0,
-) -> Iterator[dict[str, float]]:
-    """Train ``model`` by Adam with a cosine schedule to zero; yields the loss of every step.
-
-    ``data`` is anything with ``sample(n, rng)``, as for :func:`ddgan_lite.training.train`.
-    """
-    if steps < 1 or batch_size < 1:
-        raise ValueError(f"steps and batch_size must be at least 1, got {steps} and {batch_size}.")
-    rng = torch.Generator(model.device).manual_seed(seed)
-    # Data are drawn on the CPU, wherever the model is; there both are one stream.
-    data_rng = rng if rng.device.type == "cpu" else torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(model.network.parameters(), lr=lr, fused=True)
-    schedule = CosineAnnealingLR(optimiser, steps)
-    model.averaged = EMA(model.network, ema_decay)
-    for _ in range(steps):
-        x_0 = data.sample(batch_size, data_rng).to(model.device, torch.float32)
-        loss = model.loss(x_0, rng)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        model.averaged.update(model.network)
-        yield {"noise": loss.item()}

@@ -1,0 +1,48 @@
+"""The trilemma of chapter 01 in full: six families, two data sets, several seeds.
+
+python benchmarks/trilemma.py --seeds 3
+python benchmarks/trilemma.py --seeds 3 --data stacked_digits
+
+Prints one JSON object per row and keeps all of them in book/results/trilemma.json. Rows of other
+data sets and seeds that are there already stay, so the runs can be shared out.
+"""
+
+import argparse
+import json
+
+import torch
+
+from ddgan_lite import results
+from ddgan_lite.trilemma import RECIPES, rows
+
+NAME = "trilemma"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure, print and keep."""
+    torch.set_num_threads(1)  # networks this small run fastest on one thread
+    torch.set_flush_denormal(True)  # Adam's averages of idle units decay into slow, tiny numbers
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
+        for data_name in arguments.data:
+            found = []
+            for row in rows(data_name, seed, share=arguments.share):
+                found.append(row)
+                print(json.dumps(row), flush=True)
+            try:
+                kept = results.load(NAME)["rows"]
+            except FileNotFoundError:
+                kept = []
+            others = [row for row in kept if (row["data"], row["seed"]) != (data_name, seed)]
+            if not arguments.dry:
+                command = f"python benchmarks/trilemma.py --seeds 3 --share {arguments.share:g}"
+                results.store(NAME, command, {"rows": others + found})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3, help="number of runs")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--data", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--share", type=float, default=1.0, help="of the full budget's steps")
+    parser.add_argument("--dry", action="store_true", help="print only, keep nothing")
+    main(parser.parse_args())
