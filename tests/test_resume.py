@@ -152,6 +152,8 @@ OTHER = {
     "lr_end": 1e-6,
     "betas": (0.0, 0.98),
     "r1": 0.3,
+    "r2": 0.3,
+    "relativistic": True,
     "r1_interval": 2,
     "ema_decay": 0.8,
     "fresh_fake": True,
