@@ -1,10 +1,13 @@
 """Scores that tell good samples from bad ones where the data distribution is known."""
 
 import math
+from functools import cache
 
 import torch
+from sklearn.svm import SVC
 from torch import Tensor
 
+from ddgan_lite.data import Digits
 from ddgan_lite.mixtures import GaussianMixture
 
 
@@ -83,6 +86,25 @@ def sliced_wasserstein(a: Tensor, b: Tensor, projections: int = 256, seed: int =
     directions = directions / directions.norm(dim=0)
     sorted_a, sorted_b = (a @ directions).sort(0).values, (b @ directions).sort(0).values
     return (sorted_a - sorted_b).square().mean().sqrt().item()
+
+
+def read_digits(stacks: Tensor) -> Tensor:
+    """What a classifier reads in stacked digits: (n, 3, 8, 8) -> (n, 3), whole numbers 0..9.
+
+    A support vector machine that has learned the training digits; it reads 99.3 % of the held-out
+    ones (chapter 06). It calls everything a digit, noise included.
+
+    Raises:
+        ValueError: if the samples are not finite or not such stacks.
+    """
+    check_samples(stacks, (3, 8, 8))
+    return torch.tensor(_judge().predict(stacks.reshape(-1, 64).cpu().numpy())).reshape(-1, 3)
+
+
+@cache
+def _judge() -> SVC:
+    digits = Digits("train")
+    return SVC(gamma=0.03, C=10).fit(digits.images.flatten(1), digits.labels)
 
 
 def mode_scores(modes: Tensor, num_modes: int) -> dict[str, float]:

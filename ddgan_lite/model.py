@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ddgan_lite import checkpoints
 from ddgan_lite.diffusion import Diffusion
 from ddgan_lite.ema import EMA
-from ddgan_lite.networks import CONFIGS, MLPConfig, UNetConfig, describe
+from ddgan_lite.networks import CONFIGS, Config, describe
 from ddgan_lite.randomness import own_rows, randn
 
 
@@ -37,9 +37,7 @@ class DDGAN(nn.Module):
         ValueError: if step_weights is not one non-negative number per step.
     """
 
-    def __init__(
-        self, config: MLPConfig | UNetConfig, *, step_weights: Sequence[float] | None = None
-    ):
+    def __init__(self, config: Config, *, step_weights: Sequence[float] | None = None):
         super().__init__()
         self.config = config
         self.diffusion = Diffusion(config.num_steps)
@@ -78,11 +76,19 @@ class DDGAN(nn.Module):
         return x_prev, (x_t, t)
 
     def fake_like(
-        self, real: Tensor, condition: tuple[Tensor, Tensor], rng: torch.Generator | None = None
+        self,
+        real: Tensor,
+        condition: tuple[Tensor, Tensor],
+        rng: torch.Generator | None = None,
+        guess: Tensor | None = None,
     ) -> Tensor:
-        """A generated x_{t-1} for the same x_t: what the discriminator must tell apart."""
+        """A generated x_{t-1} for the same x_t: what the discriminator must tell apart.
+
+        It is drawn around ``guess``, which is the generator's guess of x_0 when left out.
+        """
         x_t, t = condition
-        return self.diffusion.posterior_sample(self.predict(x_t, t, rng=rng), x_t, t, rng)
+        guess = self.predict(x_t, t, rng=rng) if guess is None else guess
+        return self.diffusion.posterior_sample(guess, x_t, t, rng)
 
     # -- sampling ----------------------------------------------------------------------------
 

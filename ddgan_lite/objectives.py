@@ -35,6 +35,21 @@ def relativistic_loss(above: Tensor, below: Tensor) -> Tensor:
     return F.softplus(below - above).mean()
 
 
+def reconstruction_loss(guess: Tensor, x_0: Tensor, alpha_bar: Tensor) -> dict[str, Tensor]:
+    """alpha_bar_t |x_0 - G(x_t, t, z)|, the mean over batch and coordinates.
+
+    An L1 distance draws the guesses to the median of q(x_0 | x_t), which is a blur where x_t
+    leaves x_0 open. Hence the weight: it fades the term out as the noise grows. WaveDiff (2023)
+    adds an L1 term to DDGAN as well; the weight alpha_bar_t is ours.
+
+    Args:
+        guess, x_0: (n, ...).
+        alpha_bar: the share of the sample's variance left in x_t, (n,).
+    """
+    distance = (guess - x_0).abs().flatten(1).mean(1)
+    return {"g_reconstruction": (alpha_bar * distance).mean()}
+
+
 def r1_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
     """E ||grad_real D||^2, the squared slope of D on real samples (Mescheder et al. 2018).
 

@@ -25,6 +25,8 @@ class TrainSettings:
         r2: the weight of the same penalty on generated samples.
         relativistic: let the discriminator compare the real and the generated sample of one
             condition (:func:`ddgan_lite.objectives.relativistic_loss`), instead of judging each.
+        reconstruction: weight of the generator's L1 term
+            (:func:`ddgan_lite.objectives.reconstruction_loss`); 0 in the paper.
         r1_interval: discriminator updates from one penalty to the next. As in the published
             runs the penalty is *not* multiplied by the interval, so the effective strength is
             gamma / r1_interval (StyleGAN2 multiplies).
@@ -56,6 +58,7 @@ class TrainSettings:
     r1: float = 0.2
     r2: float = 0.0
     relativistic: bool = False
+    reconstruction: float = 0.0
     r1_interval: int = 4
     ema_decay: float = 0.995
     fresh_fake: bool = False
@@ -74,7 +77,7 @@ class TrainSettings:
         for name in ("lr_generator", "lr_discriminator"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
-        for name in ("r1", "r2", "workers", "lr_end", "seed"):
+        for name in ("r1", "r2", "reconstruction", "workers", "lr_end", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
         if self.seed >= 2**63:

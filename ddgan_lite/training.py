@@ -20,6 +20,7 @@ from ddgan_lite.objectives import (
     discriminator_loss,
     generator_loss,
     r1_penalty,
+    reconstruction_loss,
     relativistic_loss,
 )
 from ddgan_lite.randomness import SharedGenerator, own_rows
@@ -83,7 +84,8 @@ class Trainer:
         step: generator updates made so far.
 
     Raises:
-        ValueError: if the model has no discriminator, or the batch cannot be shared out.
+        ValueError: if the model has no discriminator, cannot be trained with these settings,
+            or the batch cannot be shared out.
     """
 
     def __init__(self, model: AdversarialModel, data: Data, settings: TrainSettings):
@@ -99,6 +101,10 @@ class Trainer:
                 f"a batch of {settings.batch_size} cannot be cut into {parts} equal parts "
                 f"({self.processes} processes, accumulate={settings.accumulate})."
             )
+        if settings.reconstruction > 0:
+            if not isinstance(model, DDGAN):
+                raise ValueError("reconstruction needs a model that guesses x_0 from x_t: a DDGAN.")
+            self.alpha_bar = model.diffusion.alpha_bar.to(model.device, torch.float32)
         if any(isinstance(module, MinibatchStd) for module in networks[1].modules()):
             MinibatchStd.check(settings.batch_size // parts)
 
@@ -215,7 +221,7 @@ class Trainer:
             with self.autocast:
                 real, condition = model.real_pair(part, self.rng)
                 with torch.set_grad_enabled(not settings.fresh_fake):
-                    fake = model.fake_like(real, condition, self.rng)
+                    fake, guess = self._fake(real, condition)
                 # What R1 and R2 differentiate at; a GAN's real samples are the data's own.
                 real = real.detach().requires_grad_(penalise)
                 shown = fake.detach().requires_grad_(penalise and settings.r2 > 0)
@@ -245,7 +251,7 @@ class Trainer:
             with self.autocast:
                 if settings.fresh_fake:
                     real, condition = model.real_pair(part, self.rng)
-                    fake = model.fake_like(real, condition, self.rng)
+                    fake, guess = self._fake(real, condition)
                 fake_logits = discriminator(fake, *condition)
                 if settings.relativistic:
                     with torch.no_grad():
@@ -253,12 +259,24 @@ class Trainer:
                     terms = {"g_relativistic": relativistic_loss(fake_logits, real_logits)}
                 else:
                     terms = generator_loss(fake_logits)
-            self._backward(0, sum(terms.values()))
+            total = sum(terms.values())
+            if settings.reconstruction > 0:
+                error = reconstruction_loss(guess, part, self.alpha_bar[condition[1]])
+                total = total + settings.reconstruction * sum(error.values())
+                terms |= error
+            self._backward(0, total)
             _add(sums, terms)
         self._update(0)
         model.averaged.update(model.generator)
         self.step += 1
         return self._read(sums)
+
+    def _fake(self, real: Tensor, condition: tuple) -> tuple[Tensor, Tensor | None]:
+        """A fake, and the guess of x_0 behind it if that is to be judged as well."""
+        if self.settings.reconstruction == 0:
+            return self.model.fake_like(real, condition, self.rng), None
+        guess = self.model.predict(*condition, rng=self.rng)
+        return self.model.fake_like(real, condition, self.rng, guess), guess
 
     def _backward(self, network: int, loss: Tensor) -> None:
         if self.settings.accumulate > 1:

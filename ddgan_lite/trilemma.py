@@ -4,10 +4,9 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 
 import torch
-from sklearn.svm import SVC
 from torch import Tensor, nn
 
 from ddgan_lite.baselines.ddpm import DDPM
@@ -15,8 +14,8 @@ from ddgan_lite.baselines.fit import fit
 from ddgan_lite.baselines.flow import Flow
 from ddgan_lite.baselines.gan import GAN
 from ddgan_lite.baselines.vae import VAE
-from ddgan_lite.data import Digits, StackedDigits, gaussian_grid
-from ddgan_lite.metrics import frechet_distance, mixture_scores, mode_scores
+from ddgan_lite.data import StackedDigits, gaussian_grid
+from ddgan_lite.metrics import frechet_distance, mixture_scores, mode_scores, read_digits
 from ddgan_lite.model import DDGAN
 from ddgan_lite.networks import MLPConfig
 from ddgan_lite.presets import PRESETS
@@ -171,18 +170,10 @@ def score(samples: Tensor, data_name: str) -> dict[str, float]:
     """Quality and coverage of samples, by the keys that :func:`measure` lists."""
     if data_name == "gaussian_grid":
         return mixture_scores(samples, gaussian_grid())
-    judge, reference = _judge()
-    digits = torch.tensor(judge.predict(samples.reshape(-1, 64))).reshape(-1, 3)
-    modes = mode_scores(digits @ torch.tensor([100, 10, 1]), StackedDigits.num_modes)
-    return modes | {"fd": frechet_distance(samples, reference)}
-
-
-@cache
-def _judge() -> tuple[SVC, Tensor]:
-    """The classifier of chapter 06, which reads single digits, and stacks to compare with."""
-    digits = Digits("train")
-    judge = SVC(gamma=0.03, C=10).fit(digits.images.flatten(1), digits.labels)
-    return judge, StackedDigits(digits).sample(26_000, torch.Generator().manual_seed(1))
+    modes = read_digits(samples) @ torch.tensor([100, 10, 1])
+    reference = StackedDigits().sample(26_000, torch.Generator().manual_seed(1))
+    distance = {"fd": frechet_distance(samples, reference)}
+    return mode_scores(modes, StackedDigits.num_modes) | distance
 
 
 def _seconds(draw: Callable[[], Tensor]) -> float:

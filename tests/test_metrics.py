@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 
-from ddgan_lite.data import gaussian_grid, gaussian_line
+from ddgan_lite.data import Digits, gaussian_grid, gaussian_line
 from ddgan_lite.metrics import (
     frechet_distance,
     kl_to_uniform,
     mixture_scores,
     mode_scores,
+    read_digits,
     sliced_wasserstein,
 )
 
@@ -107,6 +108,25 @@ def test_scores_repeat():
 )
 def test_kl_to_uniform_has_its_known_values(counts, expected):
     assert kl_to_uniform(torch.tensor(counts)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_judge_reads_held_out_digits_channel_by_channel():
+    held_out = Digits("test")
+    read = read_digits(held_out.images[:597].reshape(-1, 3, 8, 8))
+    right = (read.flatten() == held_out.labels[:597]).double().mean()
+    assert read.shape == (199, 3) and right > 0.98
+
+
+@pytest.mark.parametrize(
+    ("stacks", "sentence"),
+    [
+        (torch.zeros(5, 1, 8, 8), r"samples of shape \(3, 8, 8\), got a tensor \(5, 1, 8, 8\)"),
+        (torch.full((5, 3, 8, 8), torch.nan), "the samples hold values that are not finite"),
+    ],
+)
+def test_what_is_no_stack_is_not_read(stacks, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        read_digits(stacks)
 
 
 def test_mode_scores_count_what_occurs():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ddgan_lite.networks import CONFIGS, MLPConfig
+from ddgan_lite.networks import CONFIGS, ConvConfig, MLPConfig
 from ddgan_lite.networks.toy import OneHot, mlp
 
 CASES = [
@@ -14,6 +14,8 @@ CASES = [
     MLPConfig(latent_dim=0),
     MLPConfig(num_steps=1),
     MLPConfig(shape=(3, 8, 8), num_steps=2, latent_dim=5, width=16, depth=2),
+    ConvConfig(),
+    ConvConfig(shape=(1, 6, 6), num_steps=1, latent_dim=0, width=3, hidden=7),
 ]
 
 
@@ -46,10 +48,12 @@ def test_the_first_step_is_the_first_row():
     assert torch.equal(OneHot(3)(torch.tensor([1, 3, 2])), torch.eye(3)[[0, 2, 1]])
 
 
-def test_every_input_matters():
-    config = MLPConfig()
+@pytest.mark.parametrize("config", [MLPConfig(), ConvConfig()])
+def test_every_input_matters(config):
     generator, discriminator = config.build_generator(), config.build_discriminator()
-    x, other, z = torch.randn(1, 2), torch.randn(1, 2), torch.randn(1, 8)
+    x, other, z = (
+        torch.randn(1, *size) for size in (config.shape, config.shape, [config.latent_dim])
+    )
     first, second = torch.tensor([1]), torch.tensor([2])
     out = generator(x, first, z)
     for changed in (generator(other, first, z), generator(x, second, z), generator(x, first, -z)):
@@ -63,32 +67,46 @@ def test_every_input_matters():
         assert not torch.equal(logit, changed)
 
 
-def test_samples_of_a_batch_do_not_mix():
-    config = MLPConfig()
-    x, t, z = torch.randn(5, 2), torch.tensor([1, 2, 3, 4, 1]), torch.randn(5, 8)
+@pytest.mark.parametrize("config", [MLPConfig(), ConvConfig()])
+def test_samples_of_a_batch_do_not_mix(config):
+    x, z = torch.randn(5, *config.shape), torch.randn(5, config.latent_dim)
+    t = torch.tensor([1, 2, 3, 4, 1])
     generator = config.build_generator()
     alone = torch.cat([generator(x[i : i + 1], t[i : i + 1], z[i : i + 1]) for i in range(5)])
     torch.testing.assert_close(generator(x, t, z), alone)
 
 
-def test_a_configuration_survives_json_lists():
-    config = MLPConfig(shape=[3, 8, 8])
+def test_a_small_convolutional_generator_reaches_black_and_white_and_little_more():
+    generator = ConvConfig().build_generator()
+    x, z = 100 * torch.randn(64, 3, 8, 8), torch.randn(64, 32)
+    drawn = generator(x, torch.ones(64, dtype=torch.long), z)
+    assert 1 < drawn.abs().max() <= 1.05
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv"])
+def test_a_configuration_survives_json_lists(kind):
+    config = CONFIGS[kind](shape=[3, 8, 8])
     assert config.shape == (3, 8, 8)
-    assert config == MLPConfig(**dataclasses.asdict(config))
-    assert CONFIGS["mlp"] is MLPConfig
+    assert config == CONFIGS[kind](**dataclasses.asdict(config))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("kind", "arguments", "sentence"),
     [
-        ({"shape": ()}, r"shape must hold positive sizes, got \(\)"),
-        ({"shape": (3, 0)}, r"shape must hold positive sizes, got \(3, 0\)"),
-        ({"num_steps": 0}, "num_steps must be at least 1, got 0"),
-        ({"latent_dim": -1}, "latent_dim must be at least 0, got -1"),
-        ({"width": 0}, "width must be at least 1, got 0"),
-        ({"depth": 1}, "depth must be at least 2, got 1"),
+        (MLPConfig, {"shape": ()}, r"shape must hold positive sizes, got \(\)"),
+        (MLPConfig, {"shape": (3, 0)}, r"shape must hold positive sizes, got \(3, 0\)"),
+        (MLPConfig, {"num_steps": 0}, "num_steps must be at least 1, got 0"),
+        (MLPConfig, {"latent_dim": -1}, "latent_dim must be at least 0, got -1"),
+        (MLPConfig, {"width": 0}, "width must be at least 1, got 0"),
+        (MLPConfig, {"depth": 1}, "depth must be at least 2, got 1"),
+        (ConvConfig, {"shape": (2,)}, r"shape must be \(channels, size, size\), size even, got"),
+        (ConvConfig, {"shape": (3, 8, 6)}, r"size even, got \(3, 8, 6\)"),
+        (ConvConfig, {"shape": (3, 7, 7)}, r"size even, got \(3, 7, 7\)"),
+        (ConvConfig, {"shape": (0, 8, 8)}, r"size even, got \(0, 8, 8\)"),
+        (ConvConfig, {"latent_dim": -1}, "latent_dim must be at least 0, got -1"),
+        (ConvConfig, {"hidden": 0}, "hidden must be at least 1, got 0"),
     ],
 )
-def test_a_bad_configuration_is_refused(arguments, sentence):
+def test_a_bad_configuration_is_refused(kind, arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
-        MLPConfig(**arguments)
+        kind(**arguments)

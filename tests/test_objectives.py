@@ -12,6 +12,7 @@ from ddgan_lite.objectives import (
     energy_loss,
     generator_loss,
     r1_penalty,
+    reconstruction_loss,
     relativistic_loss,
     sorted_slices,
 )
@@ -105,6 +106,24 @@ def test_the_relativistic_loss_sees_differences_only():
     above, below = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 1.0])
     shifted = relativistic_loss(above + 7, below + 7)
     torch.testing.assert_close(shifted, relativistic_loss(above, below))
+
+
+def test_the_reconstruction_loss_by_hand():
+    x_0 = torch.zeros(2, 1, 2, 2)
+    guess = torch.tensor([1.0, -3.0, 0.0, 0.0, 2.0, 2.0, -2.0, 2.0]).reshape(x_0.shape)
+    (loss,) = reconstruction_loss(guess, x_0, torch.tensor([0.5, 0.25])).values()
+    assert loss.item() == (0.5 * 1.0 + 0.25 * 2.0) / 2
+
+
+def test_the_best_guess_under_the_reconstruction_loss_is_the_median():
+    x_0 = torch.tensor([0.0, 0.0, 0.0, 5.0, 9.0])[:, None]
+    guess = torch.tensor([[4.0]], requires_grad=True)
+    ones = torch.ones(5)
+    for _ in range(200):
+        (loss,) = reconstruction_loss(guess.expand(5, 1), x_0, ones).values()
+        (gradient,) = torch.autograd.grad(loss, guess)
+        guess = (guess - 0.2 * gradient).detach().requires_grad_()
+    assert guess.item() == pytest.approx(0.0, abs=0.2)  # the mean is 2.8
 
 
 # -- the energy distance ---------------------------------------------------------------------

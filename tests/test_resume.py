@@ -154,6 +154,7 @@ OTHER = {
     "r1": 0.3,
     "r2": 0.3,
     "relativistic": True,
+    "reconstruction": 1.0,
     "r1_interval": 2,
     "ema_decay": 0.8,
     "fresh_fake": True,

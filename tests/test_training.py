@@ -17,6 +17,7 @@ from ddgan_lite.objectives import (
     discriminator_loss,
     generator_loss,
     r1_penalty,
+    reconstruction_loss,
     relativistic_loss,
 )
 from ddgan_lite.training import TrainSettings, train
@@ -126,6 +127,36 @@ def test_the_first_relativistic_step_has_the_gradients_of_the_formulas(fresh_fak
     ):
         torch.testing.assert_close(ours, expected)
     assert losses == pytest.approx({name: term.item() for name, term in terms.items()}, rel=1e-5)
+
+
+@pytest.mark.parametrize("fresh_fake", [False, True])
+def test_the_reconstruction_term_adds_its_gradient_and_nothing_else(fresh_fake):
+    recipe = settings(reconstruction=3.0, fresh_fake=fresh_fake)
+    model, without, by_hand = new_model(), new_model(), new_model()
+    (losses,) = train(model, gaussian_grid(), recipe)
+    (plain,) = train(without, gaussian_grid(), settings(fresh_fake=fresh_fake))
+    assert losses == plain | {"g_reconstruction": losses["g_reconstruction"]}
+
+    rng = torch.Generator().manual_seed(recipe.seed)
+    x_0 = gaussian_grid().sample(16, rng).float()
+    for _ in range(1 + fresh_fake):
+        _, (x_t, t) = by_hand.real_pair(x_0, rng)
+        guess = by_hand.predict(x_t, t, rng=rng)
+        by_hand.diffusion.posterior_sample(guess, x_t, t, rng)
+    alpha_bar = by_hand.diffusion.alpha_bar.float()[t]
+    (term,) = reconstruction_loss(guess, x_0, alpha_bar).values()
+    assert losses["g_reconstruction"] == pytest.approx(term.item(), rel=1e-6)
+    (3 * term).backward()
+    for ours, adversarial, extra in zip(
+        gradients(model.generator), gradients(without.generator), gradients(by_hand.generator),
+        strict=True,
+    ):  # fmt: skip
+        torch.testing.assert_close(ours, adversarial + extra)
+
+
+def test_a_gan_has_nothing_to_reconstruct():
+    with pytest.raises(ValueError, match="reconstruction needs a model that guesses x_0 from x_t"):
+        next(train(new_model(GAN), gaussian_grid(), settings(reconstruction=1.0)))
 
 
 @pytest.mark.parametrize("weights", [{"r1": 0.0}, {"r1": 0.0, "r2": 0.5}, {"r1": 0.5}])

@@ -2,16 +2,18 @@
 
 import dataclasses
 
+from ddgan_lite.networks.conv import ConvConfig
 from ddgan_lite.networks.toy import MLPConfig
 from ddgan_lite.networks.unet import UNetConfig
 
 # Checkpoints name the kind of their network; this is where the name is looked up.
-CONFIGS = {"mlp": MLPConfig, "unet": UNetConfig}
+CONFIGS = {"mlp": MLPConfig, "conv": ConvConfig, "unet": UNetConfig}
+Config = MLPConfig | ConvConfig | UNetConfig
 
-__all__ = ["CONFIGS", "MLPConfig", "UNetConfig", "describe"]
+__all__ = ["CONFIGS", "Config", "ConvConfig", "MLPConfig", "UNetConfig", "describe"]
 
 
-def describe(config: MLPConfig | UNetConfig) -> dict:
+def describe(config: Config) -> dict:
     """What a file must say to have the same networks built again: their kind and their sizes."""
     kind = next(name for name, cls in CONFIGS.items() if isinstance(config, cls))
     return {"kind": kind, "config": dataclasses.asdict(config)}
