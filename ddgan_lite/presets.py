@@ -73,9 +73,9 @@ PRESETS = {
         TrainSettings(
             steps=4_500,
             batch_size=256,
-            lr_generator=1e-3,
-            lr_discriminator=1e-3,
-            lr_end=2e-5,
+            lr_generator=3e-3,
+            lr_discriminator=3e-3,
+            lr_end=6e-5,
             betas=(0.0, 0.9),
             r1=0.5,
             r2=0.5,
