@@ -83,11 +83,12 @@ def test_a_small_convolutional_generator_reaches_black_and_white_and_little_more
     assert 1 < drawn.abs().max() <= 1.05
 
 
-@pytest.mark.parametrize("kind", ["mlp", "conv"])
-def test_a_configuration_survives_json_lists(kind):
-    config = CONFIGS[kind](shape=[3, 8, 8])
+@pytest.mark.parametrize(("kind", "name"), [(MLPConfig, "mlp"), (ConvConfig, "conv")])
+def test_a_configuration_survives_json_lists(kind, name):
+    config = kind(shape=[3, 8, 8])
     assert config.shape == (3, 8, 8)
-    assert config == CONFIGS[kind](**dataclasses.asdict(config))
+    assert config == kind(**dataclasses.asdict(config))
+    assert CONFIGS[name] is kind
 
 
 @pytest.mark.parametrize(
