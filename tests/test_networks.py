@@ -16,6 +16,7 @@ CASES = [
     MLPConfig(shape=(3, 8, 8), num_steps=2, latent_dim=5, width=16, depth=2),
     ConvConfig(),
     ConvConfig(shape=(1, 6, 6), num_steps=1, latent_dim=0, width=3, hidden=7),
+    ConvConfig(shape=(1, 12, 12), num_steps=2, latent_dim=5, width=2, hidden=7, levels=2),
 ]
 
 
@@ -100,10 +101,16 @@ def test_a_configuration_survives_json_lists(kind, name):
         (MLPConfig, {"latent_dim": -1}, "latent_dim must be at least 0, got -1"),
         (MLPConfig, {"width": 0}, "width must be at least 1, got 0"),
         (MLPConfig, {"depth": 1}, "depth must be at least 2, got 1"),
-        (ConvConfig, {"shape": (2,)}, r"shape must be \(channels, size, size\), size even, got"),
-        (ConvConfig, {"shape": (3, 8, 6)}, r"size even, got \(3, 8, 6\)"),
-        (ConvConfig, {"shape": (3, 7, 7)}, r"size even, got \(3, 7, 7\)"),
-        (ConvConfig, {"shape": (0, 8, 8)}, r"size even, got \(0, 8, 8\)"),
+        (
+            ConvConfig,
+            {"shape": (2,)},
+            r"shape must be \(channels, size, size\), size a multiple of 2",
+        ),
+        (ConvConfig, {"shape": (3, 8, 6)}, r"a multiple of 2, got \(3, 8, 6\)"),
+        (ConvConfig, {"shape": (3, 7, 7)}, r"a multiple of 2, got \(3, 7, 7\)"),
+        (ConvConfig, {"shape": (0, 8, 8)}, r"a multiple of 2, got \(0, 8, 8\)"),
+        (ConvConfig, {"shape": (1, 6, 6), "levels": 2}, r"a multiple of 4, got \(1, 6, 6\)"),
+        (ConvConfig, {"levels": 0}, "levels must be at least 1, got 0"),
         (ConvConfig, {"latent_dim": -1}, "latent_dim must be at least 0, got -1"),
         (ConvConfig, {"hidden": 0}, "hidden must be at least 1, got 0"),
     ],

@@ -1,5 +1,6 @@
 """Networks for images of a few pixels: a dense trunk that sees everything, a few convolutions."""
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -19,11 +20,12 @@ class ConvConfig:
     dense layers settle what is drawn, the convolutions how it looks (chapter 06).
 
     Attributes:
-        shape: (C, H, W) of the images, square, of even size.
+        shape: (C, H, W) of the images, square; halved ``levels`` times, the size stays whole.
         num_steps: T, the number of denoising steps.
         latent_dim: size of the latent z; 0 makes the generator deterministic.
-        width: channels at full resolution; at half of it there are twice as many.
+        width: channels at full resolution; each time the size is halved there are twice as many.
         hidden: units of a dense layer.
+        levels: how often the size is halved between the image and the dense layers.
 
     Raises:
         ValueError: if a size is out of range.
@@ -34,15 +36,20 @@ class ConvConfig:
     latent_dim: int = 32
     width: int = 24
     hidden: int = 256
+    levels: int = 1
 
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))  # JSON brings lists
+        lowest = {"num_steps": 1, "latent_dim": 0, "width": 1, "hidden": 1, "levels": 1}
+        for name, least in lowest.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
         square = len(self.shape) == 3 and self.shape[1] == self.shape[2]
-        if not square or min(self.shape) < 1 or self.shape[2] % 2:
-            raise ValueError(f"shape must be (channels, size, size), size even, got {self.shape}.")
-        for name, lowest in (("num_steps", 1), ("latent_dim", 0), ("width", 1), ("hidden", 1)):
-            if getattr(self, name) < lowest:
-                raise ValueError(f"{name} must be at least {lowest}, got {getattr(self, name)}.")
+        if not square or min(self.shape) < 1 or self.shape[2] % 2**self.levels:
+            raise ValueError(
+                f"shape must be (channels, size, size), size a multiple of {2**self.levels}, got "
+                f"{self.shape}."
+            )
 
     def build_generator(self) -> nn.Module:
         return ConvGenerator(self)
@@ -54,18 +61,22 @@ class ConvConfig:
 class ConvGenerator(nn.Module):
     """G(x_t, t, z): a guess of the clean image x_0, a little beyond [-1, 1] at the most.
 
-    Dense layers turn (x_t, z, t) into a coarse picture of half the size; it is doubled, x_t is
-    laid beside it once more, and two convolutions finish it.
+    Dense layers turn (x_t, z, t) into a coarse picture; it is doubled to full size, x_t is laid
+    beside it once more, and two convolutions finish it.
     """
 
     def __init__(self, config: ConvConfig):
         super().__init__()
         channels, size, _ = config.shape
         self.time = OneHot(config.num_steps)
-        self.coarse = (2 * config.width, size // 2, size // 2)
+        widths = [config.width * 2**level for level in range(config.levels, -1, -1)]
+        self.coarse = (widths[0], size >> config.levels, size >> config.levels)
         inputs = math.prod(config.shape) + config.latent_dim + config.num_steps
         self.dense = mlp(inputs, math.prod(self.coarse), config.hidden, 3, _SLOPE)
-        self.upsample = nn.ConvTranspose2d(2 * config.width, config.width, 4, stride=2, padding=1)
+        self.upsample = nn.ModuleList(
+            nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)
+            for wide, narrow in itertools.pairwise(widths)
+        )
         self.merge = nn.Conv2d(config.width + channels, config.width, 3, padding=1)
         self.out = nn.Conv2d(config.width, channels, 3, padding=1)
         self.act = nn.LeakyReLU(_SLOPE)
@@ -74,7 +85,8 @@ class ConvGenerator(nn.Module):
         """x_t (n, C, H, W), t (n,) in 1..T, z (n, latent_dim) -> x_0 (n, C, H, W)."""
         inputs = torch.cat([x_t.flatten(1), z, self.time(t)], dim=1)
         h = self.act(self.dense(inputs)).reshape(-1, *self.coarse)
-        h = self.act(self.upsample(h))
+        for upsample in self.upsample:
+            h = self.act(upsample(h))
         h = self.act(self.merge(torch.cat([h, x_t], dim=1)))
         return 1.05 * self.out(h).tanh()  # +-1, the darkest and the brightest, without saturation
 
@@ -88,9 +100,13 @@ class ConvDiscriminator(nn.Module):
         self.time = OneHot(config.num_steps)
         self.pair = nn.Conv2d(2 * channels, config.width, 3, padding=1)
         self.step = nn.Linear(config.num_steps, config.width)
-        self.downsample = nn.Conv2d(config.width, 2 * config.width, 4, stride=2, padding=1)
-        features = 2 * config.width * (size // 2) ** 2 + config.num_steps
-        self.dense = mlp(features, 1, config.hidden, 3, _SLOPE)
+        widths = [config.width * 2**level for level in range(config.levels + 1)]
+        self.downsample = nn.ModuleList(
+            nn.Conv2d(narrow, wide, 4, stride=2, padding=1)
+            for narrow, wide in itertools.pairwise(widths)
+        )
+        features = widths[-1] * (size >> config.levels) ** 2
+        self.dense = mlp(features + config.num_steps, 1, config.hidden, 3, _SLOPE)
         self.act = nn.LeakyReLU(_SLOPE)
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
@@ -98,5 +114,6 @@ class ConvDiscriminator(nn.Module):
         step = self.time(t)
         h = self.pair(torch.cat([x_prev, x_t], dim=1))
         h = self.act(h + self.step(step)[:, :, None, None])
-        h = self.act(self.downsample(h)).flatten(1)
-        return self.dense(torch.cat([h, step], dim=1)).squeeze(1)
+        for downsample in self.downsample:
+            h = self.act(downsample(h))
+        return self.dense(torch.cat([h.flatten(1), step], dim=1)).squeeze(1)
