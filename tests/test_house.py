@@ -268,6 +268,23 @@ def test_a_stray_address_is_named(tmp_path, line):
     assert problem.startswith("CONTRIBUTING.md says") and "a-fork" in problem
 
 
+def test_what_is_opened_or_installed_is_the_released_version(tmp_path):
+    before = copy_places(tmp_path)
+    project = (tmp_path / "pyproject.toml").read_text()
+    (tmp_path / "pyproject.toml").write_text(
+        project.replace(f'version = "{PROJECT["version"]}"', 'version = "9.8.7"')
+    )
+    assert any("another version than v9.8.7" in line for line in set_address.problems(tmp_path))
+    assert set_address.main([], tmp_path) == 0
+    ours = set_address.wanted()[0]
+    for path in tmp_path.glob("notebooks/*.md"):
+        assert f"/github/{ours}/blob/v9.8.7/notebooks/{path.stem}.ipynb" in path.read_text()
+    assert f"git+https://github.com/{ours}@v9.8.7" in (tmp_path / "README.md").read_text()
+    (tmp_path / "pyproject.toml").write_text(project)
+    assert set_address.main([], tmp_path) == 0
+    assert contents(tmp_path) == before
+
+
 def test_addresses_of_other_projects_are_left_alone(tmp_path):
     before = copy_places(tmp_path)
     ours = set_address.wanted()[0]

@@ -2,8 +2,10 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -49,6 +51,15 @@ class TestContract:
         assert first.startswith("# ")
         for promise in ("**You will**", "**You need**", "**Time**"):
             assert promise in first, f"{path.name} does not say {promise}"
+
+    def test_carries_a_badge_that_opens_it_in_colab_at_the_released_tag(self, path):
+        first = nbformat.read(path, as_version=4).cells[0].source
+        badge = r"\[!\[Open in Colab\]\(\.\./book/_static/colab\.svg\)\]\((\S+)\)"
+        (address,) = re.findall(badge, first)
+        project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["project"]
+        assert address.startswith("https://colab.research.google.com/github/")
+        assert address.endswith(f"/blob/v{project['version']}/notebooks/{path.name}")
+        assert (FOLDER.parent / "book/_static/colab.svg").is_file()
 
     def test_has_one_parameters_cell_with_a_profile(self, path):
         tagged = [c for c in code_cells(path) if "parameters" in c.metadata.get("tags", [])]

@@ -8,7 +8,6 @@ import torch
 from ddgan_lite import presets
 from ddgan_lite.data import MIXTURES, StackedDigits
 from ddgan_lite.images import DataError
-from ddgan_lite.networks import UNetConfig
 from ddgan_lite.presets import PRESETS, QUICK, load_data, parse, preset
 
 # What the published runs have in common, and what each has of its own.

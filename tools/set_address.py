@@ -2,8 +2,9 @@
 
     python tools/set_address.py [--check]
 
-CITATION.cff says which address stands in the files now (repository-code, url). It is rewritten
-last, so that an interrupted run can be repeated.
+What a reader opens in Colab or installs from the repository is the released version: those
+addresses carry its tag. CITATION.cff says which address stands in the files now (repository-code,
+url). It is rewritten last, so that an interrupted run can be repeated.
 """
 
 import argparse
@@ -33,6 +34,11 @@ def wanted(root: Path = ROOT) -> tuple[str, str]:
     return repository[1], book[1]
 
 
+def tag(root: Path = ROOT) -> str:
+    """The git tag of the version in pyproject.toml."""
+    return "v" + tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+
+
 def written(root: Path = ROOT) -> tuple[str, str]:
     """The address that the files hold now, in the same form."""
     text = (root / "CITATION.cff").read_text()
@@ -45,6 +51,15 @@ def places(root: Path = ROOT) -> list[Path]:
     return [path for pattern in PLACES for path in sorted(root.glob(pattern))]
 
 
+def tagged(text: str, repository: str, tag: str) -> str:
+    """``text`` with the tag in every address that Colab opens or pip installs."""
+    name = re.escape(repository)
+    text = re.sub(
+        rf"(colab\.research\.google\.com/github/{name}/blob/)[^/\s]+", rf"\g<1>{tag}", text
+    )
+    return re.sub(rf"(git\+https://github\.com/{name}{END})(@[\w.]*\w)?", rf"\g<1>@{tag}", text)
+
+
 def rewrite(root: Path = ROOT) -> list[Path]:
     """Put the wanted address in place of the written one; the files that changed."""
     changed = []
@@ -53,6 +68,7 @@ def rewrite(root: Path = ROOT) -> list[Path]:
         before = path.read_bytes().decode()
         after = re.sub(HOST + re.escape(old_repository) + END, rf"\g<1>{repository}", before)
         after = re.sub(re.escape(old_book) + END, book, after)
+        after = tagged(after, repository, tag(root))
         if after != before:
             path.write_bytes(after.encode())
             changed.append(path)
@@ -72,6 +88,11 @@ def problems(root: Path = ROOT) -> list[str]:
         used |= set(pages.findall(text))
         for address in sorted(used - {repository, book}):
             found.append(f"{path.relative_to(root)} says {address}: run `make address`.")
+        if text != tagged(text, repository, tag(root)):
+            found.append(
+                f"{path.relative_to(root)} opens or installs another version than {tag(root)}: run "
+                "`make address`."
+            )
     return found
 
 
