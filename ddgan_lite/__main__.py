@@ -1,4 +1,4 @@
-"""The command line: ``python -m ddgan_lite train | sample | evaluate | convert``."""
+"""The command line: ``python -m ddgan_lite train | sample | evaluate | convert | export-js``."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ import torch
 from torchvision.utils import save_image
 from tqdm import tqdm
 
+from ddgan_lite.export import to_javascript
 from ddgan_lite.fidelity import METRICS, evaluate
 from ddgan_lite.images import IMAGE_SETS, Images
 from ddgan_lite.model import DDGAN
@@ -93,6 +94,11 @@ def _convert(args: argparse.Namespace) -> None:
     print(model.save(args.out, source=Path(args.checkpoint).name))
 
 
+def _export_js(args: argparse.Namespace) -> None:
+    model = DDGAN.load(args.model)
+    print(to_javascript(model, args.out, name=args.name, half=args.half))
+
+
 def _device(text: str) -> torch.device:
     """A device that is there."""
     try:
@@ -107,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line's grammar, and the help that teaches it."""
     top = argparse.ArgumentParser(
         prog="python -m ddgan_lite",
-        description="Train, sample, evaluate and convert Denoising Diffusion GANs.",
+        description="Train, sample, evaluate, convert and export Denoising Diffusion GANs.",
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
 
@@ -120,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         made.set_defaults(act=act)
-        if name != "convert":
+        if name not in ("convert", "export-js"):
             made.add_argument(
                 "--device", type=_device, help="cpu, cuda, cuda:1, mps; left out: the best there is"
             )
@@ -207,6 +213,17 @@ def parser() -> argparse.ArgumentParser:
     convert.add_argument("out", help="the .safetensors file to write")
     convert.add_argument("--num-steps", type=int, default=4, help="T of the checkpoint (4)")
     convert.add_argument("--image-size", type=int, help="in pixels, where the file leaves it open")
+
+    export = command(
+        "export-js",
+        "write a small model as a script, to run in a web page",
+        _export_js,
+        "    python -m ddgan_lite export-js runs/gaussians gaussians.js",
+    )
+    export.add_argument("model", help="as for sample; an MLP or a small convolutional network")
+    export.add_argument("out", help="the .js file to write")
+    export.add_argument("--name", help="in ddganModels[NAME] (the file's name)")
+    export.add_argument("--half", action="store_true", help="round the weights to half precision")
     return top
 
 

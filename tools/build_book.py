@@ -18,6 +18,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import build_live
 import check_site
 import nbformat
 
@@ -68,6 +69,7 @@ def stage(notebooks: list[Path]) -> None:
     shutil.rmtree(STAGING, ignore_errors=True)
     (STAGING / "notebooks").mkdir(parents=True)
     shutil.copytree(ROOT / "book", STAGING / "book")
+    build_live.write(STAGING / "book")
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(ROOT / name, STAGING)
     for notebook in notebooks:

@@ -1,0 +1,84 @@
+/* Live page: a DDGAN of images, four evaluations of a small network each. The element
+   #live-images names its model in data-model. */
+(function () {
+  "use strict";
+  const live = globalThis.ddganLive;
+  const ROWS = 6;
+
+  /** The chain of ROWS images whose first `shared` entries (x_T, x_{T-1}, ..) are one image. */
+  live.branches = function (model, shared, normal) {
+    const { T, dim, latent } = model;
+    const chain = [live.normalArray(ROWS * dim, normal)];
+    for (let k = 0; k <= T; k++) {
+      const x = chain[k];
+      if (k < shared) for (let row = 1; row < ROWS; row++) x.copyWithin(row * dim, 0, dim);
+      if (k === T) return chain;
+      const guess = model.predict(x, live.normalArray(ROWS * latent, normal), T - k, ROWS);
+      chain.push(model.posterior(guess, x, T - k, live.normalArray(x.length, normal)));
+    }
+  };
+
+  live.mount("live-images", (root) => {
+    const model = live.model(root.dataset.model);
+    const [channels, size] = model.shape;
+    const controls = live.element(root, "div", { class: "live-controls" });
+    let [seed, chain] = [1, null];
+    live.button(controls, `Draw ${ROWS} images`, () => sample(seed + 1));
+    const shared = live.slider(controls, {
+      label: "Share the chain",
+      min: 0, max: model.T, step: 1, value: 0,
+      show: (k) => (k ? `down to ${live.x(model.T + 1 - k)}` : "not at all"),
+    }, () => sample(seed));
+    const view = live.canvas(root, {
+      label: "",
+      ratio: () => (ROWS + 0.35) / ((model.T + 1) * channels),
+      draw: (context, width, height, colour) => {
+        context.clearRect(0, 0, width, height);
+        const cell = width / ((model.T + 1) * channels);
+        context.imageSmoothingEnabled = false;
+        [context.fillStyle, context.textAlign] = [colour("ink"), "center"];
+        for (let k = 0; k <= model.T; k++)
+          context.fillText(live.x(model.T - k), (k + 0.5) * channels * cell, 0.25 * cell + 2);
+        if (!chain) return;
+        const small = document.createElement("canvas");
+        [small.width, small.height] = [channels * size, size];
+        const pixels = small.getContext("2d");
+        chain.forEach((x, k) => {
+          for (let row = 0; row < ROWS; row++) {
+            pixels.putImageData(picture(x, row), 0, 0);
+            const [left, top] = [k * channels * cell + 2, (row + 0.35) * cell + 2];
+            context.drawImage(small, left, top, channels * cell - 4, cell - 4);
+          }
+        });
+      },
+    });
+    const status = live.status(root);
+
+    /** Image `row` of x, its channels side by side in grey. */
+    function picture(x, row) {
+      const image = new ImageData(channels * size, size);
+      for (let c = 0; c < channels; c++)
+        for (let k = 0; k < size * size; k++) {
+          const value = 127.5 * (x[row * model.dim + c * size * size + k] + 1);
+          const at = 4 * (Math.floor(k / size) * channels * size + c * size + (k % size));
+          image.data.fill(value, at, at + 3); // Uint8ClampedArray rounds and clamps
+          image.data[at + 3] = 255;
+        }
+      return image;
+    }
+
+    function sample(from) {
+      seed = from;
+      const begin = performance.now();
+      chain = live.branches(model, shared.value, live.normals(seed));
+      const took = performance.now() - begin;
+      const level = model.T + 1 - shared.value;
+      const kept = shared.value ? `All six share the chain down to ${live.x(level)}. ` : "";
+      status.textContent = `${kept}${ROWS} images in four steps each: ${took.toFixed(0)} ms.`;
+      view.describe(`${ROWS} rows of images, each from noise on the left to a sample on the right.`);
+      live.imagesNow = { chain, milliseconds: took }; // for the tests
+      view.redraw();
+    }
+    sample(seed);
+  });
+})();

@@ -1,0 +1,295 @@
+"""The live pages: operated like a reader would, and every number held against PyTorch."""
+
+import numpy as np
+import pytest
+import torch
+
+from ddgan_lite import results
+from ddgan_lite.data import gaussian_grid, gaussian_line
+from ddgan_lite.diffusion import Diffusion
+from ddgan_lite.metrics import mixture_scores
+from ddgan_lite.model import DDGAN
+
+PAGES = {"live-denoising": ["live-denoising"], "live-plane": ["live-plane", "live-step"]}
+PAGES["live-images"] = ["live-images"]
+
+
+def model(name, half=False):
+    """A shipped model, its weights rounded as export-js rounds them."""
+    loaded = DDGAN.load(results.find(f"{name}.safetensors"))
+    if half:
+        loaded.generator.half().float()
+    return loaded
+
+
+def slide(page, label, value):
+    """Move the slider with this label, as a keyboard or a finger would."""
+    slider = page.get_by_label(label)
+    slider.evaluate(
+        """(input, value) => {
+          input.value = value;
+          input.dispatchEvent(new Event("input", { bubbles: true }));
+        }""",
+        value,
+    )
+
+
+# -- every live page -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_runs_and_draws(open_page, name, width, theme):
+    page = open_page(f"book/{name}.html", theme=theme, width=width)
+    for root in PAGES[name]:
+        page.wait_for_selector(f"#{root}[data-ready=yes]")
+        colours = page.eval_on_selector(
+            f"#{root} canvas",
+            """canvas => {
+              const { width, height } = canvas;
+              const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+              return new Set(new Uint32Array(data.buffer)).size;
+            }""",
+        )
+        assert colours > 20, "nothing is drawn"
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_reader_without_javascript_has_a_picture_and_a_text(open_page, name):
+    page = open_page(f"book/{name}.html", javascript=False)
+    for root in PAGES[name]:
+        picture = page.locator(f"#{root} img")
+        assert len(picture.get_attribute("alt")) > 80
+        assert picture.evaluate("image => image.naturalWidth") > 300
+        assert "needs JavaScript" in page.locator(f"#{root} p").inner_text()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_ready_within_a_second(open_page, name):
+    page = open_page(f"book/{name}.html")
+    page.reload(wait_until="commit")
+    page.wait_for_selector(f"#{PAGES[name][-1]}[data-ready=yes]", timeout=20_000)
+    ready = page.evaluate("ddganLive.readyAt")
+    print(f"{name}: ready {ready:.0f} ms after the page began to load")
+    assert ready < 1000
+
+
+# -- one step back, exactly ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [1000, 16, 4, 3, 1])
+@pytest.mark.parametrize("time", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize("x_t", [-1.5, 0.3, 2.0])
+def test_the_denoising_distribution_is_the_librarys(live_denoising, steps, time, x_t):
+    state = live_denoising.evaluate(
+        "([steps, time, x]) => ddganLive.denoisingState(steps, Math.max(time, 1 / steps), x)",
+        [steps, time, x_t],
+    )
+    time = max(time, 1 / steps)
+    chain = Diffusion(4 * steps)  # has both times of the step among its own
+    now = round(4 * steps * time)
+    alpha_bar, alpha_bar_prev = (float(chain.alpha_bar[k]) for k in (now, now - 4))
+    exact = gaussian_line().denoising(torch.tensor([x_t]), alpha_bar_prev, alpha_bar)
+    found = [state[key] for key in ("alphaBar", "alphaBarPrev", "mean", "std", "kl")]
+    std, kl = exact.covariance().sqrt().item(), exact.kl_to_gaussian().item()
+    expected = [alpha_bar, alpha_bar_prev, exact.mean().item(), std, kl]
+    assert np.allclose(found, expected, rtol=1e-5, atol=1e-6)
+    # A shoulder that is too flat to see, or a bump of a thousandth, is not counted on the page.
+    assert 1 <= state["bumps"] <= len(exact.modes())
+
+
+@pytest.fixture(scope="module")
+def live_denoising(browser, site):
+    page = browser.new_page()
+    page.goto((site / "book/live-denoising.html").as_uri())
+    page.wait_for_selector("#live-denoising[data-ready=yes]")
+    yield page
+    page.close()
+
+
+def test_one_bump_becomes_many_and_the_divergence_says_so(open_page):
+    page = open_page("book/live-denoising.html")
+    status = page.locator("#live-denoising [role=status]")
+    assert "one bump" in status.inner_text() and "0.000 nats" in status.inner_text()
+    slide(page, "Steps in the chain", 10)
+    assert page.get_by_text("T = 5", exact=True).is_visible()
+    state = page.evaluate("ddganLive.denoisingNow")
+    assert state["bumps"] >= 3 and state["kl"] > 0.1
+    assert f"{state['bumps']} bumps" in status.inner_text()
+    assert f"{state['kl']:.3f} nats" in status.inner_text()
+    assert f"{state['bumps']} bumps" in page.locator("canvas").get_attribute("aria-label")
+
+
+def test_the_point_can_be_dragged_and_moved_by_keys(open_page):
+    page = open_page("book/live-denoising.html")
+    canvas = page.locator("#live-denoising canvas")
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 40, steps=4)
+    page.mouse.up()
+    assert page.evaluate("ddganLive.denoisingNow.x") == pytest.approx(1.6, abs=0.03)
+    page.get_by_label("Where xₜ is").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("ddganLive.denoisingNow.x") == pytest.approx(1.59, abs=0.03)
+
+
+def test_a_finger_drags_the_point(browser, site):
+    context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True)
+    page = context.new_page()
+    page.goto((site / "book/live-denoising.html").as_uri())
+    page.wait_for_selector("#live-denoising[data-ready=yes]")
+    canvas = page.locator("#live-denoising canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.touchscreen.tap(box["x"] + 0.25 * box["width"], box["y"] + 60)
+    assert page.evaluate("ddganLive.denoisingNow.x") == pytest.approx(-1.6, abs=0.05)
+    context.close()
+
+
+# -- the networks --------------------------------------------------------------------------------
+
+
+def rows(array):
+    return np.asarray(array, dtype=np.float32).ravel().tolist()
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "half"),
+    [("live-plane", "gaussians", False), ("live-images", "stacked_digits", True)],
+)
+def test_the_network_and_the_step_are_pytorchs(open_page, page, name, half):
+    ours, n = model(name, half), 5
+    rng = torch.Generator().manual_seed(0)
+    opened = open_page(f"book/{page}.html")
+    for t in range(1, ours.config.num_steps + 1):
+        x = torch.randn(n, *ours.config.shape, generator=rng)
+        z, noise = ours.draw_latent(n, rng), torch.randn(x.shape, generator=rng)
+        guess, back = opened.evaluate(
+            """([name, x, z, t, n, noise]) => {
+              const model = ddganLive.model(name);
+              [x, z, noise] = [x, z, noise].map((values) => Float32Array.from(values));
+              const guess = model.predict(x, z, t, n);
+              return [guess, model.posterior(guess, x, t, noise)].map((a) => Array.from(a));
+            }""",
+            [name, rows(x), rows(z), t, n, rows(noise)],
+        )
+        with torch.no_grad():
+            expected = ours.predict(x, torch.full((n,), t), z)
+        mean, variance = ours.diffusion.posterior(expected, x, t)
+        std = torch.as_tensor(variance).sqrt()
+        assert np.abs(np.array(guess) - expected.numpy().ravel()).max() < 1e-5
+        assert np.abs(np.array(back) - (mean + std * noise).numpy().ravel()).max() < 1e-5
+
+
+def test_the_random_numbers_are_normal(open_page):
+    numbers = open_page("book/live-plane.html").evaluate(
+        "Array.from(ddganLive.normalArray(200000, ddganLive.normals(5)))"
+    )
+    x = np.array(numbers)
+    moments = [x.mean(), x.var(), (x**3).mean(), (x**4).mean(), (x[1:] * x[:-1]).mean()]
+    assert np.allclose(moments, [0, 1, 0, 3, 0], atol=0.05)
+    assert len(set(numbers)) > 199_000
+
+
+# -- four steps to 25 clusters -------------------------------------------------------------------
+
+
+def test_two_thousand_samples_are_drawn_and_scored(open_page):
+    page = open_page("book/live-plane.html")
+    before = page.evaluate("Array.from(ddganLive.planeNow.chains[0][4])")
+    page.get_by_role("button", name="Draw 2,000 samples").click()
+    ours, gaussian = page.evaluate("ddganLive.planeNow.chains.map((c) => Array.from(c[4]))")
+    scores = page.evaluate("ddganLive.planeNow.scores")
+    assert before != ours
+    for points, found in zip((ours, gaussian), scores, strict=True):
+        expected = mixture_scores(torch.tensor(points).reshape(2000, 2), gaussian_grid())
+        assert found["hq3"] == pytest.approx(expected["hq3"], abs=1e-3)
+        assert found["modes"] == expected["modes20"]
+    assert scores[0]["hq3"] > 0.88 and scores[0]["modes"] >= 24
+    assert scores[1]["hq3"] < 0.15
+    text = page.locator("#live-plane [role=status]").inner_text()
+    assert f"DDGAN {100 * scores[0]['hq3']:.0f} %" in text
+
+
+def test_the_samples_take_less_than_300_ms(open_page):
+    page = open_page("book/live-plane.html")
+    times = []
+    for _ in range(5):
+        page.get_by_role("button", name="Draw 2,000 samples").click()
+        times.append(page.evaluate("ddganLive.planeNow.milliseconds"))
+    print(f"2,000 samples: {sorted(times)} ms")
+    assert min(times) < 300
+
+
+def test_the_four_steps_can_be_watched_and_stepped(open_page):
+    page = open_page("book/live-plane.html")
+    page.get_by_role("button", name="Draw 2,000 samples").click()
+    assert page.get_by_text("0 of 4: x₄").is_visible()
+    page.wait_for_selector("text=4 of 4: x₀", timeout=8000)
+    page.get_by_label("Denoising steps taken").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.get_by_text("3 of 4: x₁").is_visible()
+
+
+def test_the_best_gaussian_step_has_the_exact_moments(open_page):
+    found = open_page("book/live-plane.html").evaluate(
+        """() => {
+          const data = { weights: Array(25).fill(1 / 25), std: 0.05, means: [] };
+          for (let x = -2; x < 3; x++) for (let y = -2; y < 3; y++) data.means.push([x, y]);
+          const { alphaBar } = ddganLive.model("gaussians");
+          const step = ddganLive.denoising(data, [0.36, 0.1], alphaBar[1], alphaBar[2]);
+          return [...ddganLive.mean(step), ...ddganLive.covariance(step).flat()];
+        }"""
+    )
+    alpha_bar = Diffusion(4).alpha_bar
+    x = torch.tensor([0.36, 0.1])
+    exact = gaussian_grid().denoising(x, float(alpha_bar[1]), float(alpha_bar[2]))
+    expected = torch.cat([exact.mean(), exact.covariance().flatten()])
+    assert np.allclose(found, expected.numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_one_step_by_hand(open_page):
+    page = open_page("book/live-plane.html")
+    canvas = page.locator("#live-step canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.click(box["x"] + 0.8 * box["width"], box["y"] + 0.3 * box["height"])
+    moved = page.evaluate("ddganLive.stepNow.x")
+    assert moved[0] > 1 and moved[1] > 0.5
+    slide(page, "z, first of eight", 1.25)
+    slide(page, "Noise level t", 2)
+    state = page.evaluate(
+        "({ ...ddganLive.stepNow, z: Array.from(ddganLive.stepNow.z), "
+        "guess: Array.from(ddganLive.stepNow.guess) })"
+    )
+    assert state["t"] == 2 and state["z"][0] == 1.25
+    ours = model("gaussians")
+    with torch.no_grad():
+        inputs = torch.tensor([state["x"]]), torch.tensor([2]), torch.tensor([state["z"]])
+        expected = ours.predict(*inputs)
+    assert np.abs(np.array(state["guess"]) - expected.numpy()[0]).max() < 1e-5
+    exact = gaussian_grid().denoising(
+        torch.tensor(state["x"]), 1.0, float(ours.diffusion.alpha_bar[2])
+    )
+    assert np.allclose(state["exact"]["weights"], exact.weights.numpy(), atol=1e-6)
+    page.get_by_role("button", name="Draw another z").click()
+    assert page.evaluate("ddganLive.stepNow.z[0]") != 1.25
+
+
+# -- four steps to a picture ---------------------------------------------------------------------
+
+
+def test_images_share_the_chain_as_far_as_asked(open_page):
+    page = open_page("book/live-images.html")
+    page.get_by_role("button", name="Draw 6 images").click()
+    for shared in range(5):
+        slide(page, "Share the chain", shared)
+        chain = page.evaluate("ddganLive.imagesNow.chain.map((x) => Array.from(x))")
+        for k, x in enumerate(chain):
+            images = np.array(x).reshape(6, -1)
+            assert np.allclose(images, images[0]) == (k < shared)
+        final = np.array(chain[-1]).reshape(6, -1)
+        assert np.abs(final).max() < 1.06 and final.std() > 0.5  # pictures, not noise

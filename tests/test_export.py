@@ -1,0 +1,86 @@
+"""Models for web pages: what the script holds, what is refused, what the live pages say.
+
+tests/site/test_live.py runs the scripts in a browser and holds their numbers against PyTorch.
+"""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ddgan_lite import results
+from ddgan_lite.__main__ import main
+from ddgan_lite.export import to_javascript
+from ddgan_lite.metrics import read_digits
+from ddgan_lite.model import DDGAN
+from ddgan_lite.networks import ConvConfig, MLPConfig, UNetConfig
+
+
+def read(path, name):
+    """What the script puts into ddganModels[name]."""
+    start = f'(globalThis.ddganModels ??= {{}})["{name}"] = '
+    text = path.read_text()
+    assert text.startswith(start) and text.endswith(";\n")
+    return json.loads(text.removeprefix(start).removesuffix(";\n"))
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_script_holds_the_weights_and_the_chain(tmp_path, half):
+    model = DDGAN(ConvConfig(shape=(1, 8, 8), width=4, hidden=8, levels=2))
+    path = to_javascript(model, tmp_path / "deep" / "small.js", half=half)
+    held = read(path, "small")
+    assert held["kind"] == "conv" and held["config"]["levels"] == 2
+    for table in ("alpha_bar", "posterior_coef_x0", "posterior_coef_xt", "posterior_variance"):
+        expected = getattr(model.diffusion, table).tolist()
+        assert held[table][1:] == expected[1:] and len(held[table]) == 5
+    weights = model.generator.state_dict()
+    assert held["weights"].keys() == weights.keys()
+    for name, tensor in weights.items():
+        stored = held["weights"][name]
+        kind = "float16" if half else "float32"
+        assert (stored["shape"], stored["type"]) == (list(tensor.shape), kind)
+        numbers = np.frombuffer(base64.b64decode(stored["data"]), kind).reshape(tensor.shape)
+        wanted = tensor.half() if half else tensor
+        assert np.array_equal(numbers, wanted.numpy())
+
+
+def test_the_averaged_weights_are_the_ones_exported(tmp_path):
+    model = DDGAN.load(results.find("gaussians.safetensors"))
+    held = read(to_javascript(model, tmp_path / "a.js", name="another name"), "another name")
+    assert held["config"] == {**MLPConfig().__dict__, "shape": [2]}
+
+
+def test_a_page_has_no_u_net(tmp_path):
+    model = DDGAN(UNetConfig(shape=(1, 8, 8), width=8, multipliers=(1,), attention_size=0))
+    with pytest.raises(ValueError, match="networks of MLPConfig or ConvConfig, not of UNetConfig"):
+        to_javascript(model, tmp_path / "large.js")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_the_script(tmp_path, capsys):
+    stored = str(results.find("gaussians.safetensors"))
+    assert main(["export-js", stored, str(tmp_path / "g.js"), "--name", "g", "--half"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'g.js'}\n"
+    assert read(tmp_path / "g.js", "g")["weights"]["net.0.bias"]["type"] == "float16"
+
+
+@pytest.mark.parametrize("words", [["nothing.safetensors", "x.js"], ["{stored}", "/proc/x.js"]])
+def test_a_command_that_cannot_answers_with_a_sentence(capsys, words):
+    stored = str(results.find("gaussians.safetensors"))
+    assert main(["export-js", *(word.format(stored=stored) for word in words)]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize(("t", "lowest", "highest"), [(1, 0.9, 1), (2, 0.3, 0.6), (3, 0, 0.2)])
+def test_when_a_picture_is_decided(t, lowest, highest):
+    """The page "four steps to a picture": what six chains that part at x_t have in common."""
+    model = DDGAN.load(results.find("stacked_digits.safetensors"))
+    rng = torch.Generator().manual_seed(0)
+    chain = list(model.sample_steps(100, rng=rng))
+    parting = chain[model.config.num_steps - t].repeat_interleave(6, 0)
+    *_, images = model.denoise_steps(parting, t, rng=rng)
+    digits = read_digits(images).reshape(100, 6, 3)
+    same = (digits[:, 1:] == digits[:, :1]).double().mean().item()
+    assert lowest < same < highest

@@ -1,0 +1,128 @@
+"""Write what the live pages and the cover need, made by the shipped models: scripts, pictures.
+
+    python tools/build_live.py FOLDER   (a copy of book/; tools/build_book.py calls it)
+
+Each live page shows a picture and its text where JavaScript is off; the script replaces them.
+"""
+
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
+
+from ddgan_lite import plots, results
+from ddgan_lite.data import gaussian_grid, gaussian_line
+from ddgan_lite.diffusion import Diffusion
+from ddgan_lite.export import to_javascript
+from ddgan_lite.mixtures import best_gaussian_sample
+from ddgan_lite.model import DDGAN
+
+IMAGES = "stacked_digits"  # the model of the page on images
+READABLE_ON_BOTH = "#858B94"  # the grey of text on a light and on a dark page
+
+
+def save(figure: plt.Figure, path: Path, quality: int = 82, **options) -> None:
+    """Write a figure as WebP, a fraction of the size of PNG."""
+    webp = {"quality": quality, "alpha_quality": quality, "method": 6}
+    figure.savefig(path, format="webp", pil_kwargs=webp, **options)
+    plt.close(figure)
+
+
+def cover(model: DDGAN, path: Path, n: int = 700) -> None:
+    """Four steps of n samples, from left to right: their first coordinate on its way to data."""
+    rng = torch.Generator().manual_seed(3)
+    chain = torch.stack(list(model.sample_steps(n, rng=rng)))[..., 0].numpy()  # (5, n)
+    fine = np.linspace(0, 1, 25)
+    ease = fine**2 * (3 - 2 * fine)  # arrive and leave level, like a river
+    figure, ax = plt.subplots(figsize=(12, 3.6), dpi=85)
+    colours = LinearSegmentedColormap.from_list("", [plots.DATA, "#8A6FB0", plots.MODEL])
+    for k in range(4):
+        y = chain[k][:, None] + (chain[k + 1] - chain[k])[:, None] * ease
+        x = np.broadcast_to(k + fine, y.shape)
+        for part in range(0, 24, 4):  # a colour that changes along the way
+            lines = np.stack([x, y], -1)[:, part : part + 5]
+            shade = colours((k + fine[part]) / 4)
+            ax.add_collection(LineCollection(lines, color=shade, alpha=0.14, linewidth=0.9))
+    for k, name in enumerate(["noise", "", "", "", "data"]):
+        text = f"$x_{4 - k}$" + (f"  {name}" if name else "")
+        place = {0: "left", 4: "right"}.get(k, "center")
+        ax.text(k, -3.75, text, ha=place, fontsize=15, color=READABLE_ON_BOTH)
+    ax.set(xlim=(-0.02, 4.02), ylim=(-3.9, 3.1))
+    ax.axis("off")
+    save(figure, path, 45, transparent=True, bbox_inches="tight", pad_inches=0.02)
+
+
+def denoising(path: Path) -> None:
+    """One x_t, four sizes of the step: the exact distribution and its best Gaussian."""
+    data, time, x_t = gaussian_line(), 0.3, torch.tensor([0.3])
+    fine = Diffusion(1000).alpha_bar
+    figure, axes = plt.subplots(1, 4, figsize=(10, 2.6), sharex=True)
+    for ax, steps in zip(axes, (32, 6, 4, 3), strict=True):
+        now, before = round(1000 * time), round(1000 * max(0, time - 1 / steps))
+        step = data.denoising(x_t, float(fine[before]), float(fine[now]))
+        x = torch.linspace(-3.2, 3.2, 1200, dtype=torch.float64)
+        gaussian = torch.distributions.Normal(step.mean(), step.covariance()[0, 0].sqrt())
+        ax.fill_between(x, step.log_prob(x[:, None]).exp(), color=plots.DATA, alpha=0.4)
+        ax.plot(x, gaussian.log_prob(x).exp(), "--", color=plots.MODEL)
+        ax.set(title=f"T = {steps}: KL {step.kl_to_gaussian().item():.2f}", yticks=[])
+        ax.set(xlabel="$x_{t-1}$")
+    save(figure, path)
+
+
+def plane(model: DDGAN, path: Path) -> None:
+    """2,000 samples at every step of the DDGAN, and where the best Gaussian steps end."""
+    data, rng = gaussian_grid(), torch.Generator().manual_seed(0)
+    sets = {f"$x_{4 - k}$": x for k, x in enumerate(model.sample_steps(2000, rng=rng))}
+    sets["Gaussian steps, $x_0$"] = best_gaussian_sample(data, model.diffusion, 2000, rng=rng)
+    save(plots.panels(sets, data, width=1.9), path)
+
+
+def step(model: DDGAN, path: Path) -> None:
+    """One x_1 and the guesses of x_0 for 400 latents, over the clusters it may come from."""
+    x_1 = torch.tensor([0.36, 0.1])
+    with torch.no_grad():
+        rng = torch.Generator().manual_seed(0)
+        guesses = model.predict(x_1.expand(400, 2), torch.ones(400).long(), rng=rng)
+    figure, ax = plt.subplots(figsize=(4, 4))
+    plots.points(ax, guesses, gaussian_grid(), s=6)
+    ax.plot(*x_1, "o", color=plots.THIRD)
+    save(figure, path)
+
+
+def images(model: DDGAN, path: Path, rows: int = 4) -> None:
+    """Rows of images from noise to sample; the channels of an image side by side."""
+    rng = torch.Generator().manual_seed(1)
+    chain = torch.stack(list(model.sample_steps(rows, rng=rng)), 1).clamp(-1, 1)  # (rows, 5, ...)
+    channels = chain.shape[2]
+    figure, axes = plt.subplots(rows, 5, figsize=(10, 2 * rows / channels + 0.4))
+    for k, ax in enumerate(axes.flat):
+        image = chain[k // 5, k % 5].permute(1, 0, 2).flatten(1)
+        ax.imshow(image, cmap="gray", vmin=-1, vmax=1)
+        ax.axis("off")
+        if k < 5:
+            ax.set_title(f"$x_{4 - k}$")
+    save(figure, path)
+
+
+def write(book: Path) -> None:
+    """All of it, into ``book/_static/live`` and ``book/_static/cover.webp``."""
+    plots.use_style()
+    folder = book / "_static" / "live"
+    folder.mkdir(parents=True, exist_ok=True)
+    gaussians = DDGAN.load(results.find("gaussians.safetensors"))
+    pictures = DDGAN.load(results.find(f"{IMAGES}.safetensors"))
+    to_javascript(gaussians, folder / "gaussians.js")
+    to_javascript(pictures, folder / "images-model.js", name=IMAGES, half=True)
+    cover(gaussians, book / "_static" / "cover.webp")
+    denoising(folder / "denoising.webp")
+    plane(gaussians, folder / "plane.webp")
+    step(gaussians, folder / "step.webp")
+    images(pictures, folder / "images.webp")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
