@@ -7,7 +7,7 @@ READY := .venv/ready
 
 .DEFAULT_GOAL := targets
 .NOTPARALLEL:
-.PHONY: targets install book test notebooks pair lint serve bench gpu-bench address clean
+.PHONY: targets install book test site-test student slides pdf release notebooks pair lint serve bench gpu-bench address clean
 
 targets:
 	@echo "Targets of this Makefile:"
@@ -35,6 +35,29 @@ book: $(READY)  ## execute the notebooks that changed, build the site and check 
 test: $(READY)  ## test the library, then the stored outputs of every notebook
 	$(PY) -m pytest
 	$(PY) -m pytest --nbval notebooks/
+
+# What only the browser tests need: Playwright, axe and Lighthouse, each by name. Chromium comes with
+# the system.
+BROWSER := _build/node/node_modules/lighthouse/package.json
+$(BROWSER): Makefile
+	npm install --no-fund --no-audit --prefix _build/node axe-core@4.14 lighthouse@12
+	@touch $@
+
+site-test: $(READY) $(BROWSER)  ## open every page of the built book in Chromium, operate the live pages
+	$(PY) -m pip --disable-pip-version-check install -q -c constraints.txt -e '.[site]'
+	$(PY) -m pytest tests/site
+
+student: $(READY)  ## the notebooks without solutions, into _build/student
+	$(PY) tools/student.py
+
+slides: $(READY)  ## the slide deck, into _build/slides
+	$(PY) tools/build_slides.py
+
+pdf: $(READY)  ## the book as one PDF, into _build/book.pdf (after make book)
+	$(PY) tools/print_book.py
+
+release: student slides pdf  ## zips, PDF and checksums to publish, into _build/release
+	$(PY) tools/release.py
 
 notebooks: pair  ## run the notebooks that changed and store their outputs (CHAPTER=04 for one)
 	$(PY) tools/store_outputs.py $(CHAPTER)

@@ -14,7 +14,17 @@ FORMAT = "ddgan_lite/1"
 
 
 class CheckpointError(ValueError):
-    """A file that is not a checkpoint of this library, or not a whole one."""
+    """A file that is not a checkpoint of this library, or not a whole one.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "notes.txt").write_text("no numbers")
+        ...     read(f"{folder}/notes.txt")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ddgan_lite.checkpoints.CheckpointError: ...notes.txt is not a whole ddgan_lite ...
+    """
 
 
 def write(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> Path:
@@ -25,6 +35,13 @@ def write(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> 
 
     Raises:
         OSError: if the folder cannot be written.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = write(f"{folder}/new/one.safetensors", {"x": torch.ones(2)}, {"seed": 0})
+        ...     [file.name for file in path.parent.iterdir()]
+        ['one.safetensors']
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +66,16 @@ def write(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> 
 
 
 def history(folder: str | os.PathLike) -> list[Path]:
-    """The training checkpoints in ``folder``, oldest first."""
+    """The training checkpoints in ``folder``, oldest first.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     for step in (9_000, 12_000):
+        ...         _ = write(f"{folder}/step_{step:08d}.safetensors", {"x": torch.ones(2)}, {})
+        ...     [path.name for path in history(folder)]
+        ['step_00009000.safetensors', 'step_00012000.safetensors']
+    """
     return sorted(Path(folder).glob("step_*.safetensors"))
 
 
@@ -58,6 +84,14 @@ def locate(source: str | os.PathLike) -> Path:
 
     Raises:
         FileNotFoundError: if there is none.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as run:
+        ...     for name in ("checkpoints/step_00009000.safetensors", "model.safetensors"):
+        ...         _ = write(f"{run}/{name}", {"x": torch.ones(2)}, {})
+        ...     locate(run).name  # the finished model, once there is one
+        'model.safetensors'
     """
     path = Path(source)
     if path.is_dir():
@@ -86,6 +120,12 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
     Raises:
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is anything but a whole checkpoint of this library.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     read(write(f"{folder}/one.safetensors", {"x": torch.ones(2)}, {"seed": 0}))
+        ({'x': tensor([1., 1.])}, {'seed': 0})
     """
     path = Path(path)
     if not path.is_file():
@@ -108,7 +148,12 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
 
 
 def section(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors called ``name/...``, without that prefix: one network of a training run."""
+    """The tensors called ``name/...``, without that prefix: one network of a training run.
+
+    Example:
+        >>> section({"averaged/net.bias": torch.ones(2), "rng": torch.zeros(3)}, "averaged")
+        {'net.bias': tensor([1., 1.])}
+    """
     prefix = f"{name}/"
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
@@ -120,6 +165,13 @@ def check_names(
 
     Raises:
         CheckpointError: naming the first tensor that does not fit.
+
+    Example:
+        >>> have, want = {"bias": torch.ones(2)}, {"bias": torch.ones(3)}
+        >>> check_names("my.safetensors", have, want)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ddgan_lite.checkpoints.CheckpointError: my.safetensors does not fit ...: bias is (2,), ...
     """
     for name in sorted(found.keys() | wanted.keys()):
         have = tuple(found[name].shape) if name in found else "nothing"

@@ -9,7 +9,13 @@ from ddgan_lite.mixtures import GaussianMixture
 
 
 def gaussian_grid(side: int = 5, std: float = 0.05, spacing: float = 1.0) -> GaussianMixture:
-    """side x side equal Gaussians on a centred square grid: the "25 Gaussians" by default."""
+    """side x side equal Gaussians on a centred square grid: the "25 Gaussians" by default.
+
+    Example:
+        >>> grid = gaussian_grid(side=3)
+        >>> grid.num_components, grid.means[0].tolist(), grid.sample(5).shape
+        (9, [-1.0, -1.0], torch.Size([5, 2]))
+    """
     if side < 1:
         raise ValueError(f"side must be at least 1, got {side}.")
     axis = spacing * (torch.arange(side, dtype=torch.float64) - (side - 1) / 2)
@@ -17,7 +23,12 @@ def gaussian_grid(side: int = 5, std: float = 0.05, spacing: float = 1.0) -> Gau
 
 
 def gaussian_line(side: int = 5, std: float = 0.05, spacing: float = 1.0) -> GaussianMixture:
-    """``side`` equal Gaussians in 1-D: a row of :func:`gaussian_grid`."""
+    """``side`` equal Gaussians in 1-D: a row of :func:`gaussian_grid`.
+
+    Example:
+        >>> gaussian_line(side=3).means.tolist()
+        [[-1.0], [0.0], [1.0]]
+    """
     if side < 1:
         raise ValueError(f"side must be at least 1, got {side}.")
     axis = spacing * (torch.arange(side, dtype=torch.float64) - (side - 1) / 2)
@@ -25,7 +36,13 @@ def gaussian_line(side: int = 5, std: float = 0.05, spacing: float = 1.0) -> Gau
 
 
 def gaussian_ring(count: int = 8, std: float = 0.05, radius: float = 2.0) -> GaussianMixture:
-    """``count`` equal Gaussians on a circle."""
+    """``count`` equal Gaussians on a circle.
+
+    Example:
+        >>> ring = gaussian_ring(count=8, radius=2.0)
+        >>> ring.means.norm(dim=1).round(decimals=4).unique()  # all on the circle
+        tensor([2.], dtype=torch.float64)
+    """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}.")
     angle = 2 * torch.pi * torch.arange(count, dtype=torch.float64) / count
@@ -44,6 +61,14 @@ def mixture(name: str) -> GaussianMixture:
 
     Raises:
         ValueError: with the list of known names.
+
+    Example:
+        >>> mixture("gaussian_ring").num_components
+        8
+        >>> mixture("spiral")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: unknown data set 'spiral': known are gaussian_line, ...
     """
     if name not in MIXTURES:
         raise ValueError(f"unknown data set {name!r}: known are {', '.join(MIXTURES)}.")
@@ -59,6 +84,11 @@ class Digits:
     Attributes:
         images: (n, 8, 8) float32.
         labels: (n,) int64, 0..9.
+
+    Example:
+        >>> digits = Digits("test")
+        >>> digits.images.shape, digits.labels.unique().tolist()
+        (torch.Size([599, 8, 8]), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
 
     def __init__(self, split: str = "train"):
@@ -83,6 +113,14 @@ class StackedDigits:
 
     Args:
         digits: the digits to stack.
+
+    Example:
+        >>> stacks = StackedDigits()
+        >>> stacks.sample(5).shape
+        torch.Size([5, 3, 8, 8])
+        >>> images, modes = stacks.sample_labelled(20_000)
+        >>> len(modes.unique()), images.min().item(), images.max().item()
+        (1000, -1.0, 1.0)
     """
 
     num_modes = 1000

@@ -32,6 +32,13 @@ class Diffusion:
 
     Raises:
         ValueError: if an argument is out of range.
+
+    Example:
+        >>> chain = Diffusion(4)
+        >>> [round(share, 5) for share in chain.alpha_bar.tolist()]
+        [1.0, 0.52174, 0.07868, 0.00343, 4e-05]
+        >>> chain.q_sample(torch.ones(5, 2), t=4).shape
+        torch.Size([5, 2])
     """
 
     def __init__(
@@ -80,7 +87,14 @@ class Diffusion:
         return f"Diffusion(num_steps={self.num_steps})"
 
     def check_t(self, t: int | Tensor, lowest: int = 1) -> None:
-        """Refuse a t outside ``lowest``..T. Tensors on an accelerator are not read back."""
+        """Refuse a t outside ``lowest``..T. Tensors on an accelerator are not read back.
+
+        Example:
+            >>> Diffusion(4).check_t(torch.tensor([1, 5]))
+            Traceback (most recent call last):
+                ...
+            ValueError: t must lie in 1..4 (x_t with T = 4), got 5.
+        """
         if isinstance(t, Tensor):
             if t.dtype not in (torch.int64, torch.int32):  # torch takes bytes for a mask
                 raise ValueError(f"t must hold whole numbers (int64), got a tensor of {t.dtype}.")
@@ -119,13 +133,24 @@ class Diffusion:
             x_0: clean samples (n, ...).
             t: 0..T, one number or a tensor of shape (n,). t = 0 returns x_0 itself.
             rng: the random generator, on the device of ``x_0``.
+
+        Example:
+            >>> x_0, rng = torch.ones(100_000, 2), torch.Generator().manual_seed(0)
+            >>> round(Diffusion(4).q_sample(x_0, 1, rng).mean().item(), 1)  # sqrt(alpha_bar_1)
+            0.7
         """
         self.check_t(t, lowest=0)
         noise = randn_like(x_0, rng)
         return self._at("sqrt_alpha_bar", t, x_0) * x_0 + self._at("sigma_bar", t, x_0) * noise
 
     def q_step(self, x_prev: Tensor, t: int | Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Draw x_t ~ q(x_t | x_{t-1}) for t = 1..T; shapes as in :meth:`q_sample`."""
+        """Draw x_t ~ q(x_t | x_{t-1}) for t = 1..T; shapes as in :meth:`q_sample`.
+
+        Example:
+            >>> t = torch.tensor([1, 4])  # one for each sample
+            >>> Diffusion(4).q_step(torch.zeros(2, 3), t).shape
+            torch.Size([2, 3])
+        """
         self.check_t(t)
         noise = randn_like(x_prev, rng)
         return self._at("sqrt_alpha", t, x_prev) * x_prev + self._at("sqrt_beta", t, x_prev) * noise
@@ -133,7 +158,14 @@ class Diffusion:
     def q_sample_pair(
         self, x_0: Tensor, t: int | Tensor, rng: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Draw a true pair (x_{t-1}, x_t): what the discriminator must take for real."""
+        """Draw a true pair (x_{t-1}, x_t): what the discriminator must take for real.
+
+        Example:
+            >>> x_0 = torch.ones(5, 2)
+            >>> x_prev, x_t = Diffusion(4).q_sample_pair(x_0, 1)
+            >>> torch.equal(x_prev, x_0), torch.equal(x_t, x_0)  # below t = 1 there is x_0
+            (True, False)
+        """
         self.check_t(t)
         x_prev = self.q_sample(x_0, t - 1, rng)
         return x_prev, self.q_step(x_prev, t, rng)
@@ -143,6 +175,11 @@ class Diffusion:
 
         Gaussian for every step size, however large: only the *denoising* distribution
         q(x_{t-1} | x_t), which has to guess x_0, is not.
+
+        Example:
+            >>> mean, variance = Diffusion(4).posterior(torch.ones(5, 2), torch.zeros(5, 2), t=4)
+            >>> mean.shape, round(variance.item(), 3)
+            (torch.Size([5, 2]), 0.984)
         """
         mean, std = self._posterior(x_0, x_t, t)
         return mean, std**2
@@ -150,7 +187,13 @@ class Diffusion:
     def posterior_sample(
         self, x_0: Tensor, x_t: Tensor, t: int | Tensor, rng: torch.Generator | None = None
     ) -> Tensor:
-        """Draw x_{t-1} ~ q(x_{t-1} | x_t, x_0). At t = 1 this is x_0 itself."""
+        """Draw x_{t-1} ~ q(x_{t-1} | x_t, x_0). At t = 1 this is x_0 itself.
+
+        Example:
+            >>> x_0, x_t = torch.ones(5, 2), torch.zeros(5, 2)
+            >>> torch.equal(Diffusion(4).posterior_sample(x_0, x_t, t=1), x_0)
+            True
+        """
         mean, std = self._posterior(x_0, x_t, t)
         return mean + std * randn_like(mean, rng)
 

@@ -23,6 +23,15 @@ class EMA:
 
     Raises:
         ValueError: if decay is out of range.
+
+    Example:
+        >>> network = nn.Linear(1, 1)
+        >>> average = EMA(network, decay=0.9)
+        >>> for value in (0.0, 1.0):
+        ...     _ = nn.init.constant_(network.weight, value)
+        ...     average.update(network)
+        >>> round(average.module.weight.item(), 4)  # 0.9 * 0 + 0.1 * 1
+        0.1
     """
 
     def __init__(self, network: nn.Module, decay: float):

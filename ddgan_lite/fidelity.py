@@ -140,6 +140,13 @@ def score(
         ValueError: if an argument is out of range, the shapes differ, or the weights do not fit.
         FileNotFoundError: if the Inception weights cannot be downloaded.
         DataError: if a stored image cannot be read.
+
+    Example:
+        >>> dark = Images(torch.zeros(9, 3, 8, 8, dtype=torch.uint8), name="dark")
+        >>> score(dark, dark, metrics=["isc"])
+        Traceback (most recent call last):
+            ...
+        ValueError: isc needs at least 10 samples and as many real images, got n = 9 and 9 in dark.
     """
     shape = tuple(real.shape)
     if not metrics or not set(metrics) <= set(METRICS):
@@ -213,6 +220,17 @@ def evaluate(
 
     Raises:
         FloatingPointError: if a sample is not finite; and what :func:`score` raises.
+
+    Example:
+        >>> from ddgan_lite.images import load_images
+        >>> from ddgan_lite.networks import ConvConfig
+        >>> model, cifar10 = DDGAN.load("runs/cifar10"), load_images("cifar10")  # doctest: +SKIP
+        >>> evaluate(model, cifar10, metrics=["fid"])["fid"]  # doctest: +SKIP
+        >>> dark = Images(torch.zeros(9, 3, 8, 8, dtype=torch.uint8), name="dark")
+        >>> evaluate(DDGAN(ConvConfig(shape=(3, 16, 16))), dark)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: the model (raw weights, seed 0) has samples of shape (3, 16, 16), dark holds ...
     """
     loaded = model.discriminator is None and model.averaged is None
     if loaded and not averaged:

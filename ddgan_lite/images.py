@@ -31,12 +31,22 @@ IMAGE_SETS = ("photographs", *DOWNLOADS, *PLACES)
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """uint8 images as float32 in [-1, 1]: x / 127.5 - 1."""
+    """uint8 images as float32 in [-1, 1]: x / 127.5 - 1.
+
+    Example:
+        >>> to_unit(torch.tensor([0, 255], dtype=torch.uint8))
+        tensor([-1.,  1.])
+    """
     return images.to(torch.float32) / 127.5 - 1
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Images in [-1, 1], of any float type, as uint8: rounded, and clamped if outside."""
+    """Images in [-1, 1], of any float type, as uint8: rounded, and clamped if outside.
+
+    Example:
+        >>> to_bytes(torch.tensor([-1.0, 0.0, 1.0, 1.3]))
+        tensor([  0, 128, 255, 255], dtype=torch.uint8)
+    """
     return ((images.to(torch.float32) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -92,6 +102,11 @@ class Images:
 
         Raises:
             DataError: if a stored image cannot be read.
+
+        Example:
+            >>> images = Images(torch.zeros(9, 3, 8, 8, dtype=torch.uint8), name="dark")
+            >>> images.load(torch.tensor([0, 8])).shape
+            torch.Size([2, 3, 8, 8])
         """
         if isinstance(self.images, Tensor):
             return self.images[indices.to(self.images.device)]
@@ -105,6 +120,11 @@ class Images:
         Raises:
             ValueError: if n is below 1.
             DataError: if a stored image cannot be read.
+
+        Example:
+            >>> images = Images(torch.zeros(9, 1, 2, 2, dtype=torch.uint8), name="dark")
+            >>> images.sample(5).shape, images.sample(5).unique()
+            (torch.Size([5, 1, 2, 2]), tensor([-1.]))
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}.")
@@ -167,6 +187,11 @@ def photographs(size: int = 32, channels: int = 3, number: int = 10_000) -> Imag
 
     Raises:
         DataError: if ``size`` is above 427.
+
+    Example:
+        >>> crops = photographs(size=16, number=4)
+        >>> len(crops), crops.shape, crops.flip
+        (4, (3, 16, 16), True)
     """
     photos = [Image.fromarray(p).convert(MODES[channels]) for p in load_sample_images().images]
     width, height = photos[0].size
@@ -272,6 +297,15 @@ def load_images(
         ValueError: if an option is out of range.
         DataError: if the set is missing or not whole, if an image cannot be read or has the
             wrong size, or if there are fewer than two.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     for name in "ab":
+        ...         Image.new("RGB", (40, 30), "red").save(f"{folder}/{name}.png")
+        ...     images = load_images(folder, size=16)
+        >>> len(images), images.shape, images.load(torch.tensor([0]))[0, :, 8, 8].tolist()
+        (2, (3, 16, 16), [255, 0, 0])
     """
     if crop not in ("center", "none"):
         raise ValueError(f"unknown crop {crop!r}: known are center, none.")

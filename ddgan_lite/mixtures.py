@@ -23,6 +23,13 @@ class GaussianMixture:
 
     Raises:
         ValueError: if shapes disagree, a value is not finite, or a std or weight is negative.
+
+    Example:
+        >>> two = GaussianMixture(torch.tensor([[-1.0], [1.0]]), std=0.5)
+        >>> two.num_components, two.dim, two.mean().item(), two.covariance().item()
+        (2, 1, 0.0, 1.25)
+        >>> two.sample(5).shape
+        torch.Size([5, 1])
     """
 
     def __init__(self, means: Tensor, std: float | Tensor, weights: Tensor | None = None):
@@ -57,11 +64,23 @@ class GaussianMixture:
         return self.means.shape[-2]
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log density at x (..., d), in nats; batch dimensions broadcast."""
+        """Log density at x (..., d), in nats; batch dimensions broadcast.
+
+        Example:
+            >>> normal = GaussianMixture(torch.zeros(1, 2), std=1)
+            >>> round(normal.log_prob(torch.zeros(2)).item(), 4)  # -log(2 pi)
+            -1.8379
+        """
         return torch.logsumexp(self.component_log_prob(x), dim=-1)
 
     def component_log_prob(self, x: Tensor) -> Tensor:
-        """log w_k N(x; mu_k, s_k^2 I) at x (..., d), shape (..., K)."""
+        """log w_k N(x; mu_k, s_k^2 I) at x (..., d), shape (..., K).
+
+        Example:
+            >>> two = GaussianMixture(torch.tensor([[-1.0], [1.0]]), std=0.5)
+            >>> two.component_log_prob(torch.zeros(1)).softmax(-1).tolist()  # whose is x = 0?
+            [0.5, 0.5]
+        """
         x = x.to(torch.float64)
         if x.shape[-1] != self.dim:
             raise ValueError(f"x must end in dimension {self.dim}, got shape {tuple(x.shape)}.")
@@ -97,6 +116,12 @@ class GaussianMixture:
 
         Args:
             alpha_bar: the signal share alpha_bar_t, in (0, 1].
+
+        Example:
+            >>> two = GaussianMixture(torch.tensor([[-1.0], [1.0]]), std=0.5)
+            >>> noised = two.noised(alpha_bar=0.25)
+            >>> noised.means.flatten().tolist(), noised.covariance().item()  # 0.25 * 1.25 + 0.75
+            ([-0.5, 0.5], 1.0625)
         """
         check_alpha_bar(alpha_bar)
         std = (alpha_bar * self.std**2 + 1 - alpha_bar).sqrt()
@@ -109,6 +134,12 @@ class GaussianMixture:
             x_t: observations (..., d).
             alpha_bar_prev, alpha_bar: signal shares of x_{t-1} and x_t,
                 1 >= alpha_bar_prev > alpha_bar > 0. With alpha_bar_prev = 1 it is q(x_0 | x_t).
+
+        Example:
+            >>> two, x_t = GaussianMixture(torch.tensor([[-1.0], [1.0]]), std=0.2), torch.zeros(1)
+            >>> small, large = two.denoising(x_t, 0.5, 0.49), two.denoising(x_t, 1.0, 0.01)
+            >>> len(small.modes()), len(large.modes())  # only a small step leaves one Gaussian hump
+            (1, 2)
         """
         check_alpha_bar(alpha_bar_prev)
         check_alpha_bar(alpha_bar)
@@ -136,6 +167,11 @@ class GaussianMixture:
 
         Mean-shift (Carreira-Perpinan 2000) from every component mean: each step is the
         fixed-point equation of a stationary point of the density.
+
+        Example:
+            >>> wide = GaussianMixture(torch.tensor([[-1.0], [1.0]]), std=1.5)
+            >>> len(wide.modes())  # two components, one hump
+            1
         """
         if self.means.ndim != 2:
             raise ValueError("modes() takes a single mixture, not a batch.")
@@ -151,7 +187,13 @@ class GaussianMixture:
         return torch.stack(found)
 
     def entropy(self, n: int = 20_000, rng: torch.Generator | None = None) -> Tensor:
-        """Differential entropy (...), in nats: by quadrature in 1-D, by n samples otherwise."""
+        """Differential entropy (...), in nats: by quadrature in 1-D, by n samples otherwise.
+
+        Example:
+            >>> normal = GaussianMixture(torch.zeros(1, 1), std=1)
+            >>> round(normal.entropy().item(), 4)  # log(2 pi e) / 2
+            1.4189
+        """
         return -self._expect(self.log_prob, n, rng)
 
     def kl_to_gaussian(self, n: int = 20_000, rng: torch.Generator | None = None) -> Tensor:
@@ -160,6 +202,12 @@ class GaussianMixture:
         The best Gaussian is the one that minimises this divergence: it has the mean and the
         covariance of q. Zero exactly when q is Gaussian. By quadrature in 1-D; otherwise the
         mean log ratio over n samples, whose error shrinks with the divergence itself.
+
+        Example:
+            >>> two = torch.tensor([[-1.0], [1.0]])
+            >>> apart, close = GaussianMixture(two, 0.2), GaussianMixture(two, 1.0)
+            >>> round(apart.kl_to_gaussian().item(), 3), round(close.kl_to_gaussian().item(), 3)
+            (0.936, 0.01)
         """
         gaussian = torch.distributions.MultivariateNormal(self.mean(), self.covariance())
         return self._expect(lambda x: self.log_prob(x) - gaussian.log_prob(x), n, rng)
@@ -179,7 +227,14 @@ class GaussianMixture:
 
 
 def check_alpha_bar(alpha_bar: float) -> None:
-    """Refuse a signal share outside (0, 1]."""
+    """Refuse a signal share outside (0, 1].
+
+    Example:
+        >>> check_alpha_bar(0)
+        Traceback (most recent call last):
+            ...
+        ValueError: alpha_bar must lie in (0, 1], got 0.
+    """
     if not 0 < alpha_bar <= 1:
         raise ValueError(f"alpha_bar must lie in (0, 1], got {alpha_bar}.")
 
@@ -205,6 +260,16 @@ def best_gaussian_sample(
 
     Returns:
         (n, d) float64.
+
+    Example:
+        >>> from ddgan_lite.diffusion import Diffusion
+        >>> two = GaussianMixture(torch.tensor([[-1.0], [1.0]]), 0.05)
+        >>> def off_the_modes(num_steps):
+        ...     rng = torch.Generator().manual_seed(0)
+        ...     x = best_gaussian_sample(two, Diffusion(num_steps), 500, rng=rng)
+        ...     return ((x.abs() - 1).abs() > 0.15).double().mean().item()
+        >>> off_the_modes(2) > 0.7, off_the_modes(50) < 0.1  # Gaussian steps must be small
+        (True, True)
     """
     if match not in ("covariance", "mean"):
         raise ValueError(f'match must be "covariance" or "mean", got {match!r}.')

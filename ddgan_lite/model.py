@@ -35,6 +35,12 @@ class DDGAN(nn.Module):
 
     Raises:
         ValueError: if step_weights is not one non-negative number per step.
+
+    Example:
+        >>> from ddgan_lite.networks import MLPConfig
+        >>> model = DDGAN(MLPConfig(shape=(2,), num_steps=4))
+        >>> model.sample(5).shape, [tuple(x.shape) for x in model.sample_steps(5)]  # x_4, .., x_0
+        (torch.Size([5, 2]), [(5, 2), (5, 2), (5, 2), (5, 2), (5, 2)])
     """
 
     def __init__(self, config: Config, *, step_weights: Sequence[float] | None = None):
@@ -57,7 +63,13 @@ class DDGAN(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the generator's weights are."""
+        """Where the generator's weights are.
+
+        Example:
+            >>> from ddgan_lite.networks import MLPConfig
+            >>> DDGAN(MLPConfig()).device
+            device(type='cpu')
+        """
         return next(self.generator.parameters()).device
 
     # -- what training asks of an adversarial model ------------------------------------------
@@ -65,7 +77,15 @@ class DDGAN(nn.Module):
     def real_pair(
         self, x_0: Tensor, rng: torch.Generator | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """A true x_{t-1} and its condition (x_t, t), with t drawn by ``step_weights``."""
+        """A true x_{t-1} and its condition (x_t, t), with t drawn by ``step_weights``.
+
+        Example:
+            >>> from ddgan_lite.networks import MLPConfig
+            >>> model = DDGAN(MLPConfig(num_steps=4), step_weights=(0, 0, 0, 1))
+            >>> x_prev, (x_t, t) = model.real_pair(torch.zeros(3, 2))
+            >>> x_prev.shape, x_t.shape, t
+            (torch.Size([3, 2]), torch.Size([3, 2]), tensor([4, 4, 4]))
+        """
         weights = self.step_weights.to(x_0.device)
         t = 1 + own_rows(
             lambda rows: torch.multinomial(weights, rows, replacement=True, generator=rng),
@@ -85,6 +105,14 @@ class DDGAN(nn.Module):
         """A generated x_{t-1} for the same x_t: what the discriminator must tell apart.
 
         It is drawn around ``guess``, which is the generator's guess of x_0 when left out.
+
+        Example:
+            >>> from ddgan_lite.networks import MLPConfig
+            >>> model = DDGAN(MLPConfig())
+            >>> x_prev, condition = model.real_pair(torch.zeros(3, 2))
+            >>> fake = model.fake_like(x_prev, condition)
+            >>> model.discriminator(fake, *condition).shape
+            torch.Size([3])
         """
         x_t, t = condition
         guess = self.predict(x_t, t, rng=rng) if guess is None else guess
@@ -93,7 +121,13 @@ class DDGAN(nn.Module):
     # -- sampling ----------------------------------------------------------------------------
 
     def draw_latent(self, n: int, rng: torch.Generator | None = None) -> Tensor:
-        """z ~ N(0, I), shape (n, latent_dim)."""
+        """z ~ N(0, I), shape (n, latent_dim).
+
+        Example:
+            >>> from ddgan_lite.networks import MLPConfig
+            >>> DDGAN(MLPConfig(latent_dim=8)).draw_latent(5).shape
+            torch.Size([5, 8])
+        """
         return randn((n, self.config.latent_dim), rng, torch.float32, self.device)
 
     def predict(
@@ -105,7 +139,15 @@ class DDGAN(nn.Module):
         weights: str = "raw",
         rng: torch.Generator | None = None,
     ) -> Tensor:
-        """The generator's guess of x_0: x_t (n, *shape), t (n,), z (n, latent_dim) or drawn."""
+        """The generator's guess of x_0: x_t (n, *shape), t (n,), z (n, latent_dim) or drawn.
+
+        Example:
+            >>> from ddgan_lite.networks import MLPConfig
+            >>> model = DDGAN(MLPConfig())
+            >>> x_t, t = torch.zeros(5, 2), torch.full((5,), 4)
+            >>> len(model.predict(x_t, t).unique(dim=0))  # one x_4, five latents: five guesses
+            5
+        """
         if tuple(x_t.shape[1:]) != self.config.shape:
             raise ValueError(
                 f"this model works on samples of shape {self.config.shape}, "
@@ -138,6 +180,13 @@ class DDGAN(nn.Module):
             weights: ``"averaged"`` for the moving average (the plain weights of a model that
                 has none), ``"raw"`` for the weights being trained.
             rng: random generator, on the model's device.
+
+        Example:
+            >>> from ddgan_lite.networks import MLPConfig
+            >>> start = torch.ones(5, 2)
+            >>> x_T, *_, x_0 = DDGAN(MLPConfig()).sample_steps(5, x_T=start)
+            >>> torch.equal(x_T, start), x_0.shape
+            (True, torch.Size([5, 2]))
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}.")
@@ -165,6 +214,13 @@ class DDGAN(nn.Module):
             x_t: where to start (n, *shape).
             t: its noise level, 1..T.
             weights, rng: as in :meth:`sample_steps`.
+
+        Example:
+            >>> from ddgan_lite.networks import MLPConfig
+            >>> model = DDGAN(MLPConfig())
+            >>> x_2 = model.diffusion.q_sample(torch.ones(5, 2), t=2)
+            >>> len(list(model.denoise_steps(x_2, t=2)))  # x_2, x_1, x_0
+            3
         """
         self.diffusion.check_t(t)
         yield x_t
@@ -186,6 +242,13 @@ class DDGAN(nn.Module):
 
         They are drawn ``batch_size`` at a time, so that memory does not grow with n; left out,
         a batch is about as many numbers as 128 images of 32 x 32 pixels.
+
+        Example:
+            >>> from ddgan_lite.networks import MLPConfig
+            >>> model = DDGAN(MLPConfig())
+            >>> a, b = (model.sample(5, rng=torch.Generator().manual_seed(1)) for _ in range(2))
+            >>> torch.equal(a, b)  # a seed decides the samples
+            True
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}.")
@@ -203,6 +266,14 @@ class DDGAN(nn.Module):
         """Write what sampling needs, the averaged generator and its configuration, to ``path``.
 
         ``provenance`` (data, seed, hardware, ...) goes into the file's header with it.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> from ddgan_lite.networks import MLPConfig
+            >>> with TemporaryDirectory() as folder:
+            ...     path = DDGAN(MLPConfig()).save(f"{folder}/my.safetensors", data="mine", seed=0)
+            ...     checkpoints.read(path)[1]["provenance"]
+            {'data': 'mine', 'seed': 0}
         """
         header = {**describe(self.config), "provenance": provenance}
         return checkpoints.write(path, self._network("averaged").state_dict(), header)
@@ -219,6 +290,14 @@ class DDGAN(nn.Module):
         Raises:
             FileNotFoundError: if there is no such file, or no way to download it.
             CheckpointError: if it is not such a file, or not a whole one.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> from ddgan_lite.networks import MLPConfig
+            >>> with TemporaryDirectory() as folder:
+            ...     file = DDGAN(MLPConfig(num_steps=2)).save(f"{folder}/model.safetensors", seed=0)
+            ...     DDGAN.load(file).config.num_steps
+            2
         """
         path = checkpoints.locate(source)
         tensors, header = checkpoints.read(path)

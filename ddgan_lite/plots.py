@@ -28,7 +28,14 @@ INK, PAPER = "#22262B", "#FBFAF7"
 
 
 def use_style() -> None:
-    """Set matplotlib's defaults for the book. Call it once, at the top of a notebook."""
+    """Set matplotlib's defaults for the book. Call it once, at the top of a notebook.
+
+    Example:
+        >>> with plt.rc_context():
+        ...     use_style()
+        ...     plt.rcParams["figure.facecolor"] == PAPER
+        True
+    """
     plt.rcParams.update(
         {
             "figure.facecolor": PAPER,
@@ -56,7 +63,14 @@ def use_style() -> None:
 
 
 def points(ax: Axes, samples: Tensor, mixture: GaussianMixture | None = None, **scatter) -> None:
-    """Samples (n, 2) as dots, over the 3-standard-deviation circles of a mixture's modes."""
+    """Samples (n, 2) as dots, over the 3-standard-deviation circles of a mixture's modes.
+
+    Example:
+        >>> ax = Figure().subplots()
+        >>> points(ax, torch.zeros(5, 2), GaussianMixture(torch.zeros(1, 2), 0.5))
+        >>> [round(float(end), 1) for end in ax.get_xlim()]  # 8 standard deviations and 0.2
+        [-4.2, 4.2]
+    """
     style = {"s": 2, "color": MODEL, "alpha": 0.5, "linewidths": 0, "rasterized": True}
     if mixture is not None:
         width = 6 * mixture.std.numpy()
@@ -75,7 +89,15 @@ def points(ax: Axes, samples: Tensor, mixture: GaussianMixture | None = None, **
 def panels(
     samples: dict[str, Tensor], mixture: GaussianMixture, *, shown: int = 2500, width: float = 2.6
 ) -> Figure:
-    """A row of sample sets (n, 2), one panel each, titled by their names."""
+    """A row of sample sets (n, 2), one panel each, titled by their names.
+
+    Example:
+        >>> mixture = GaussianMixture(torch.zeros(1, 2), 1.0)
+        >>> figure = panels({"data": torch.zeros(5, 2), "DDGAN": torch.ones(5, 2)}, mixture)
+        >>> [ax.get_title() for ax in figure.axes]
+        ['data', 'DDGAN']
+        >>> plt.close(figure)
+    """
     figure, axes = plt.subplots(
         1, len(samples), figsize=(width * len(samples), width + 0.45), sharex=True, sharey=True,
         squeeze=False,
@@ -89,7 +111,14 @@ def panels(
 
 
 def density(ax: Axes, mixture: GaussianMixture, *, low: float = -3, high: float = 3, **line):
-    """The density of a 1-D mixture, filled."""
+    """The density of a 1-D mixture, filled.
+
+    Example:
+        >>> ax = Figure().subplots()
+        >>> density(ax, GaussianMixture(torch.zeros(1, 1), 1.0))
+        >>> round(ax.lines[0].get_ydata().max().item(), 4)  # 1 / sqrt(2 pi)
+        0.3989
+    """
     x = torch.linspace(low, high, 1201, dtype=torch.float64)
     y = mixture.log_prob(x.unsqueeze(1)).exp()
     style = {"color": DATA} | line
@@ -99,7 +128,14 @@ def density(ax: Axes, mixture: GaussianMixture, *, low: float = -3, high: float 
 
 
 def denoising(ax: Axes, mixture: GaussianMixture, *, low: float = -3, high: float = 3) -> None:
-    """A 1-D denoising distribution and, dashed, its best Gaussian."""
+    """A 1-D denoising distribution and, dashed, its best Gaussian.
+
+    Example:
+        >>> ax = Figure().subplots()
+        >>> denoising(ax, GaussianMixture(torch.tensor([[-1.0], [1.0]]), 0.2))
+        >>> [line.get_label() for line in ax.lines]
+        ['exact', 'best Gaussian']
+    """
     density(ax, mixture, low=low, high=high, label="exact")
     gaussian = GaussianMixture(mixture.mean().unsqueeze(0), mixture.covariance().sqrt().reshape(1))
     x = torch.linspace(low, high, 1201, dtype=torch.float64)
@@ -108,7 +144,14 @@ def denoising(ax: Axes, mixture: GaussianMixture, *, low: float = -3, high: floa
 
 
 def losses(ax: Axes, log: Sequence[dict[str, float]], names: Sequence[str], *, smooth: int) -> None:
-    """Training losses by name, averaged over windows of ``smooth`` steps."""
+    """Training losses by name, averaged over windows of ``smooth`` steps.
+
+    Example:
+        >>> ax = Figure().subplots()
+        >>> losses(ax, [{"r1": 2.0}, {"r1": 4.0}, {"r1": 1.0}, {"r1": 2.0}], ["r1"], smooth=2)
+        >>> ax.lines[0].get_ydata().tolist()
+        [3.0, 1.5]
+    """
     for name in names:
         values = torch.tensor([row[name] for row in log if name in row])
         usable = len(values) // smooth * smooth
@@ -120,7 +163,15 @@ def losses(ax: Axes, log: Sequence[dict[str, float]], names: Sequence[str], *, s
 
 
 def trajectory(steps: Sequence[Tensor], mixture: GaussianMixture, *, shown: int = 1000) -> Figure:
-    """x_T, .., x_0 side by side, coloured by the place where each sample ends."""
+    """x_T, .., x_0 side by side, coloured by the place where each sample ends.
+
+    Example:
+        >>> steps = [torch.zeros(5, 2), torch.zeros(5, 2), torch.ones(5, 2)]
+        >>> figure = trajectory(steps, GaussianMixture(torch.zeros(1, 2), 1.0))
+        >>> [ax.get_title() for ax in figure.axes]
+        ['$x_2$', '$x_1$', '$x_0$']
+        >>> plt.close(figure)
+    """
     num_steps = len(steps) - 1
     figure, axes = plt.subplots(
         1, len(steps), figsize=(2.3 * len(steps), 2.8), sharex=True, sharey=True
@@ -139,6 +190,12 @@ def animation(
     """The steps x_T, .., x_0 as a moving picture that plays three times and stops.
 
     ``alt`` says what it shows, for readers who cannot see it.
+
+    Example:
+        >>> steps = [torch.zeros(5, 2), torch.ones(5, 2)]
+        >>> html = animation(steps, GaussianMixture(torch.zeros(1, 2), 1.0), alt="five points move")
+        >>> html.data[:48]
+        '<img alt="five points move" src="data:image/gif;'
     """
     figure, ax = plt.subplots(figsize=(3.4, 3.6), dpi=72)
     points(ax, steps[0][:shown], mixture, color=_colours(steps[-1][:shown]), s=4, alpha=0.7)
@@ -179,7 +236,14 @@ class _ThreeTimes(PillowWriter):
 
 
 def images(ax: Axes, batch: Tensor, *, columns: int = 8) -> None:
-    """A grid of images (n, 3, h, w) in [-1, 1]."""
+    """A grid of images (n, 3, h, w) in [-1, 1].
+
+    Example:
+        >>> ax = Figure().subplots()
+        >>> images(ax, torch.zeros(6, 3, 8, 8), columns=3)
+        >>> ax.images[0].get_array().shape  # 2 rows of 3, a line of one pixel around each
+        (19, 28, 3)
+    """
     grid = make_grid((batch.clamp(-1, 1) + 1) / 2, nrow=columns, padding=1, pad_value=1)
     ax.imshow(grid.permute(1, 2, 0).cpu(), interpolation="nearest")
     ax.axis("off")
@@ -190,6 +254,13 @@ def unet(stages: dict[str, dict[str, int]]) -> Figure:
 
     ``stages`` come in the order of use, the first one before all ``"down..."`` stages; each has
     ``channels`` and ``size`` of the map it leaves, ``weights`` and ``operations``.
+
+    Example:
+        >>> stage = {"channels": 8, "size": 16, "weights": 100, "operations": 1000}
+        >>> figure = unet({"stem": stage, "down 16": stage, "up 16": stage})
+        >>> [round(bar.get_height()) for bar in figure.axes[1].patches[:3]]  # % of the weights
+        [33, 33, 33]
+        >>> plt.close(figure)
     """
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(10, 5), sharex=True, height_ratios=(3, 2))
     colours = {"d": DATA, "u": MODEL}
@@ -215,7 +286,14 @@ def unet(stages: dict[str, dict[str, int]]) -> Figure:
 
 
 def triangle(ax: Axes, name: str, scores: Sequence[float]) -> None:
-    """Quality, coverage and speed, each from 0 to 1, as a triangle inside the largest possible."""
+    """Quality, coverage and speed, each from 0 to 1, as a triangle inside the largest possible.
+
+    Example:
+        >>> ax = Figure().subplots()
+        >>> triangle(ax, "DDGAN", (0.9, 1.0, 0.5))
+        >>> [text.get_text().split() for text in ax.texts]
+        [['quality', '0.90'], ['coverage', '1.00'], ['speed', '0.50']]
+    """
     angles = torch.tensor([90.0, 210.0, 330.0]).deg2rad()
     corners = torch.stack([angles.cos(), angles.sin()], 1)
     for size in (0.5, 1.0):
@@ -233,7 +311,14 @@ def triangle(ax: Axes, name: str, scores: Sequence[float]) -> None:
 
 
 def table(rows: dict[str, dict[str, float]], digits: int = 3) -> str:
-    """Scores by model and name, as aligned text to print."""
+    """Scores by model and name, as aligned text to print.
+
+    Example:
+        >>> print(table({"GAN": {"hq3": 0.9712, "modes": 9}, "DDGAN": {"hq3": 0.985, "modes": 25}}))
+                   hq3    modes
+        GAN      0.971        9
+        DDGAN    0.985       25
+    """
     names = list(next(iter(rows.values())))
     widths = {name: max(len(name), 7) + 2 for name in names}
     label = max(len(row) for row in rows)

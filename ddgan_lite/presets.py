@@ -33,6 +33,11 @@ class Preset:
         step_weights: relative frequency of t = 1..T in training; None: uniform.
         log_every: steps between two lines of the log.
         save_every: steps between two checkpoints, each with a grid of samples.
+
+    Example:
+        >>> model = PRESETS["gaussians"].build()
+        >>> model.config.num_steps, model.sample(5).shape
+        (4, torch.Size([5, 2]))
     """
 
     data: str
@@ -251,6 +256,10 @@ def parse(assignments: list[str]) -> dict[str, object]:
 
     Raises:
         ValueError: if one is not of the form key=value.
+
+    Example:
+        >>> parse(["width=64", "betas=(0, 0.9)", "data=my/folder"])
+        {'width': 64, 'betas': (0, 0.9), 'data': 'my/folder'}
     """
     changes: dict[str, object] = {}
     for assignment in assignments:
@@ -306,6 +315,14 @@ def load_data(source: str, shape: tuple[int, ...], **options: object) -> Data:
 
     Raises:
         DataError: if the data are missing, or of another shape.
+
+    Example:
+        >>> load_data("stacked_digits", (3, 8, 8)).sample(5).shape
+        torch.Size([5, 3, 8, 8])
+        >>> load_data("gaussian_line", (2,))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ddgan_lite.stored.DataError: gaussian_line holds samples of shape (1,), ... to match.
     """
     if source in MIXTURES or source == "stacked_digits":
         data = mixture(source) if source in MIXTURES else StackedDigits()

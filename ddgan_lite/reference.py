@@ -40,6 +40,11 @@ def generator_names(generator: nn.Module) -> dict[str, str]:
     """The published name of every tensor of a U-Net generator: published -> ours.
 
     The published code numbers its modules in the order in which it uses them, as ours does.
+
+    Example:
+        >>> config = UNetConfig((3, 8, 8), width=8, multipliers=(1,), blocks=1)
+        >>> generator_names(config.build_generator())["all_modules.3.Conv_0.weight"]
+        'down.0.0.conv_in.weight'
     """
     names, numbers = {}, {}
     for ours in generator.state_dict():
@@ -75,6 +80,20 @@ def load_reference_checkpoint(
     Raises:
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is anything but such a generator, whole and finite.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> config = UNetConfig((3, 8, 8), 4, 16, 8, (1,), blocks=1, style_dim=8, mapping_depth=1)
+        >>> ours = config.build_generator()
+        >>> weights, published = ours.state_dict(), {}
+        >>> for theirs, name in generator_names(ours).items():  # as in such a file, only smaller
+        ...     matrix = theirs.endswith(".W")
+        ...     published[theirs] = weights[name][:, :, 0, 0].T if matrix else weights[name]
+        >>> with TemporaryDirectory() as folder:
+        ...     torch.save(published, f"{folder}/netG_1200.pth")
+        ...     model = load_reference_checkpoint(f"{folder}/netG_1200.pth", image_size=8)
+        >>> model.config.multipliers, model.sample(2).shape
+        ((1,), torch.Size([2, 3, 8, 8]))
     """
     path = Path(path)
     if not path.is_file():

@@ -17,7 +17,12 @@ HERE = Path(__file__).resolve().parent
 
 
 def folder() -> Path:
-    """``book/results`` of a checkout, or its copy inside an installed package."""
+    """``book/results`` of a checkout, or its copy inside an installed package.
+
+    Example:
+        >>> folder().name in ("results", "stored_results")
+        True
+    """
     checkout = HERE.parent / "book" / "results"
     return checkout if checkout.is_dir() else HERE / "stored_results"  # pyproject.toml copies it
 
@@ -27,6 +32,12 @@ def find(name: str) -> Path:
 
     Raises:
         FileNotFoundError: with the names there are.
+
+    Example:
+        >>> find("trilema.json")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        FileNotFoundError: there is no result 'trilema.json': known are ...
     """
     path = folder() / name
     if not path.is_file():
@@ -40,6 +51,10 @@ def load(name: str) -> dict:
 
     Raises:
         FileNotFoundError: with the names there are.
+
+    Example:
+        >>> sorted(load("trilemma"))
+        ['provenance', 'rows']
     """
     return json.loads(find(f"{name}.json").read_text())
 
@@ -48,6 +63,15 @@ def store(name: str, command: str, values: dict) -> Path:
     """Write ``values`` to ``name.json`` with the machine, the code and the ``command`` behind them.
 
     Numbers are written as they are: round them where they are shown.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from unittest.mock import patch
+        >>> with TemporaryDirectory() as there, patch("ddgan_lite.results.folder") as folder:
+        ...     folder.return_value = Path(there)  # and not among the results of the book
+        ...     file = store("answer", "python answer.py", {"answer": 42})
+        ...     file.name, load("answer")["answer"], load("answer")["provenance"]["command"]
+        ('answer.json', 42, 'python answer.py')
     """
     path = folder() / f"{name}.json"
     provenance = {"command": command, **machine()}
@@ -56,7 +80,12 @@ def store(name: str, command: str, values: dict) -> Path:
 
 
 def machine(device: torch.device | str = "cpu") -> dict[str, str]:
-    """Where and with what a result is being computed, and on which day."""
+    """Where and with what a result is being computed, and on which day.
+
+    Example:
+        >>> list(machine())
+        ['hardware', 'torch', 'ddgan_lite', 'commit', 'date']
+    """
     device = torch.device(device)
     cpu = f"{platform.machine()} CPU, {torch.backends.cpu.get_cpu_capability()}"
     return {

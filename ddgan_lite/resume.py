@@ -16,7 +16,12 @@ from ddgan_lite.training import Trainer
 
 
 class OtherRunError(checkpoints.CheckpointError):
-    """A good checkpoint, but of another run."""
+    """A good checkpoint, but of another run.
+
+    Example:
+        >>> issubclass(OtherRunError, checkpoints.CheckpointError)
+        True
+    """
 
 
 def save(trainer: Trainer, path: str | os.PathLike, **record: object) -> Path:
@@ -29,6 +34,17 @@ def save(trainer: Trainer, path: str | os.PathLike, **record: object) -> Path:
     Raises:
         FloatingPointError: if a weight is not finite: no good checkpoint is followed by it.
         OSError: if the file cannot be written; what stood there before is kept.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from ddgan_lite.data import gaussian_grid
+        >>> from ddgan_lite.presets import PRESETS
+        >>> chosen = PRESETS["gaussians"]
+        >>> trainer = Trainer(chosen.build(), gaussian_grid(), chosen.settings)
+        >>> with TemporaryDirectory() as folder:
+        ...     path = save(trainer, f"{folder}/run.safetensors", note="the first try")
+        ...     checkpoints.read(path)[1]["note"]
+        'the first try'
     """
     tensors = {
         f"{name}/{key}": value
@@ -67,6 +83,19 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is not a whole one.
         OtherRunError: if it belongs to a run with other networks or settings.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from ddgan_lite.data import gaussian_grid
+        >>> from ddgan_lite.presets import preset
+        >>> chosen = preset("gaussians", steps=4, batch_size=8)
+        >>> data = gaussian_grid()
+        >>> first, second = (Trainer(chosen.build(), data, chosen.settings) for _ in range(2))
+        >>> _ = [next(iter(first)) for _ in range(3)]
+        >>> with TemporaryDirectory() as folder:
+        ...     header = load(second, save(first, f"{folder}/run.safetensors"))
+        >>> second.step, next(iter(first)) == next(iter(second))  # step 4 of both
+        (3, True)
     """
     tensors, header = checkpoints.read(path)
     _check(trainer, path, header)

@@ -56,6 +56,18 @@ def run(
         CheckpointError: if ``folder`` holds another run, or no checkpoint in it can be read.
         FloatingPointError: if training diverges; the checkpoints before that are kept.
         OSError: if the disk is full; likewise.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from ddgan_lite.presets import preset
+        >>> small = preset("gaussians", steps=4, batch_size=8, log_every=2)
+        >>> with TemporaryDirectory() as folder:
+        ...     [line["step"] for line in run(small, folder)]
+        ...     [line["step"] for line in run(small, folder)]  # nothing is left to do
+        ...     sorted(os.listdir(folder))
+        [2, 4]
+        []
+        ['checkpoints', 'log.jsonl', 'model.safetensors']
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, got {keep}.")
@@ -192,7 +204,16 @@ class _Log:
 
 
 def read_log(folder: str | os.PathLike) -> list[dict]:
-    """The lines of a run's log. One that a crash cut short is left out."""
+    """The lines of a run's log. One that a crash cut short is left out.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> lines = ['{"step": 100}', '{"step": 200}', '{"step": 3']
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "log.jsonl").write_text(os.linesep.join(lines))
+        ...     read_log(folder)
+        [{'step': 100}, {'step': 200}]
+    """
     lines = []
     for text in (Path(folder) / "log.jsonl").read_text().splitlines():
         try:
@@ -203,7 +224,17 @@ def read_log(folder: str | os.PathLike) -> list[dict]:
 
 
 def write_grid(model: DDGAN, path: str | os.PathLike, n: int = 64, seed: int = 0) -> Path:
-    """n images by the averaged generator as one PNG of 8 columns; the same noise every time."""
+    """n images by the averaged generator as one PNG of 8 columns; the same noise every time.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from ddgan_lite.networks import ConvConfig
+        >>> from PIL import Image
+        >>> with TemporaryDirectory() as folder:
+        ...     path = write_grid(DDGAN(ConvConfig()), f"{folder}/grid.png", n=16)
+        ...     Image.open(path).size  # 8 columns, 2 rows, 2 pixels between them
+        (82, 22)
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = torch.Generator(model.device).manual_seed(seed)
@@ -212,7 +243,14 @@ def write_grid(model: DDGAN, path: str | os.PathLike, n: int = 64, seed: int = 0
 
 
 def provenance(preset: Preset, record: dict, device: torch.device) -> dict:
-    """Where a trained model comes from: data, length, seed, hardware, versions."""
+    """Where a trained model comes from: data, length, seed, hardware, versions.
+
+    Example:
+        >>> from ddgan_lite.presets import PRESETS
+        >>> about = provenance(PRESETS["gaussians"], {"data": "gaussian_grid"}, torch.device("cpu"))
+        >>> about["data"], about["steps"], about["processes"]
+        ('gaussian_grid', 9000, 1)
+    """
     return {
         **record,
         "steps": preset.settings.steps,

@@ -47,6 +47,14 @@ class TrainSettings:
 
     Raises:
         ValueError: if a value is out of range.
+
+    Example:
+        >>> TrainSettings(batch_size=64, accumulate=4)
+        Traceback (most recent call last):
+            ...
+        ValueError: accumulate needs fresh_fake=True: parts are not kept in between.
+        >>> TrainSettings(batch_size=64, accumulate=4, fresh_fake=True).lr_generator
+        0.006
     """
 
     steps: int = 9_000

@@ -17,7 +17,15 @@ MODES = {1: "L", 3: "RGB"}  # PIL's names for grey and colour
 
 
 class DataError(ValueError):
-    """Images that are missing, unreadable or of the wrong size: one sentence says which."""
+    """Images that are missing, unreadable or of the wrong size: one sentence says which.
+
+    Example:
+        >>> from ddgan_lite.images import load_images
+        >>> load_images("my/photos", size=64)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ddgan_lite.stored.DataError: my/photos is neither a folder nor one of the sets ...
+    """
 
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -67,6 +75,14 @@ class StoredImages:
 
     Raises:
         DataError: if ``path`` holds no images, or is an LMDB that cannot be read.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Image.new("L", (40, 30), 255).save(f"{folder}/white.png")
+        ...     images = StoredImages(Path(folder), size=16, channels=3, crop="center", limit=None)
+        ...     images.shape, images.decode(0).shape, images.decode_all().unique()
+        (torch.Size([1, 3, 16, 16]), torch.Size([3, 16, 16]), tensor([255], dtype=torch.uint8))
     """
 
     dtype = torch.uint8
@@ -153,6 +169,12 @@ def checked(images: "Tensor | DataError") -> Tensor:
 
     Raises:
         DataError: if it was one.
+
+    Example:
+        >>> checked(DataError("cat.png cannot be read: it is empty."))
+        Traceback (most recent call last):
+            ...
+        ddgan_lite.stored.DataError: cat.png cannot be read: it is empty.
     """
     if isinstance(images, DataError):
         raise images

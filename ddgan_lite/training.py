@@ -28,7 +28,17 @@ from ddgan_lite.settings import PRECISIONS, TrainSettings
 
 
 class Data(Protocol):
-    """Where training samples come from: an endless supply, or :class:`ddgan_lite.images.Images`."""
+    """Where training samples come from: an endless supply, or :class:`ddgan_lite.images.Images`.
+
+    Example:
+        >>> class Here:
+        ...     def sample(self, n, rng=None):
+        ...         return torch.ones(n, 2)
+        >>> from ddgan_lite.networks import MLPConfig
+        >>> losses = next(train(DDGAN(MLPConfig()), Here(), TrainSettings(batch_size=8)))
+        >>> sorted(losses)
+        ['d_fake', 'd_real', 'g_adversarial', 'r1']
+    """
 
     def sample(self, n: int, rng: torch.Generator | None = None) -> Tensor:
         """n clean samples (n, ...), drawn at random; ``rng`` is on the CPU."""
@@ -39,6 +49,14 @@ class AdversarialModel(Protocol):
 
     A sample comes with the ``condition`` under which the discriminator judges it: (x_t, t) for
     DDGAN, nothing for a GAN.
+
+    Example:
+        >>> from ddgan_lite.networks import MLPConfig
+        >>> model: AdversarialModel = DDGAN(MLPConfig(shape=(2,)))
+        >>> real, condition = model.real_pair(torch.zeros(5, 2), rng=None)
+        >>> fake = model.fake_like(real, condition, rng=None)
+        >>> real.shape == fake.shape, model.discriminator(fake, *condition).shape
+        (True, torch.Size([5]))
     """
 
     generator: nn.Module
@@ -55,6 +73,11 @@ def this_process() -> PartialState:
     """Which of the processes of ``accelerate launch`` this is, and its device.
 
     Several processes without a CUDA device meet on the CPU; Accelerate would leave each alone.
+
+    Example:
+        >>> process = this_process()
+        >>> process.num_processes, process.is_main_process
+        (1, True)
     """
     several = int(os.environ.get("WORLD_SIZE", 1)) > 1
     without_gpu = several and not torch.cuda.is_available()
@@ -62,7 +85,15 @@ def this_process() -> PartialState:
 
 
 def forget_gradients(weights: list[Tensor]) -> None:
-    """What Optimizer.zero_grad does, whose bookkeeping is 4 % of a step of a small network."""
+    """What Optimizer.zero_grad does, whose bookkeeping is 4 % of a step of a small network.
+
+    Example:
+        >>> weight = torch.ones(2, requires_grad=True)
+        >>> weight.sum().backward()
+        >>> forget_gradients([weight])
+        >>> weight.grad is None
+        True
+    """
     for weight in weights:
         weight.grad = None
 
@@ -86,6 +117,15 @@ class Trainer:
     Raises:
         ValueError: if the model has no discriminator, cannot be trained with these settings,
             or the batch cannot be shared out.
+
+    Example:
+        >>> from ddgan_lite.data import gaussian_grid
+        >>> from ddgan_lite.networks import MLPConfig
+        >>> settings = TrainSettings(steps=5, batch_size=8)
+        >>> trainer = Trainer(DDGAN(MLPConfig()), gaussian_grid(), settings)
+        >>> losses = trainer.advance(torch.zeros(8, 2))  # one step, on samples of your own
+        >>> trainer.step, len(list(trainer)), trainer.step  # and the rest, on those of the data
+        (1, 4, 5)
     """
 
     def __init__(self, model: AdversarialModel, data: Data, settings: TrainSettings):
@@ -343,6 +383,12 @@ def losses_by_step(model: DDGAN, x_0: Tensor, seed: int = 0) -> dict[str, list[f
 
     Noise makes the discriminator's task harder: its loss at t = 1 is the lowest (Xiao et al.
     2022, appendix D). Uses random numbers of its own, so looking does not change a run.
+
+    Example:
+        >>> from ddgan_lite.networks import MLPConfig
+        >>> losses = losses_by_step(DDGAN(MLPConfig(num_steps=4)), torch.zeros(8, 2))
+        >>> {name: len(values) for name, values in losses.items()}
+        {'d_real': 4, 'd_fake': 4}
     """
     rng = torch.Generator(x_0.device).manual_seed(seed)
     losses: dict[str, list[float]] = {"d_real": [], "d_fake": []}

@@ -19,6 +19,11 @@ def explore_denoising(mixture: GaussianMixture) -> ipywidgets.Widget:
 
     Raises:
         ValueError: if the mixture is not a single one in 1-D.
+
+    Example:
+        >>> explorer = explore_denoising(GaussianMixture(torch.tensor([[-1.0], [1.0]]), 0.2))
+        >>> [control.description for control in explorer.children[:3]]
+        ['step size', 'noise in x_t', 'x_t']
     """
     if mixture.means.shape[1:] != (1,):
         raise ValueError("the explorer draws a single mixture in 1-D.")

@@ -12,7 +12,13 @@ from ddgan_lite.networks.toy import mlp
 
 
 class NoisePredictor(nn.Module):
-    """eps(x_t, t): the noise in x_t, by an MLP that sees t as sines and cosines."""
+    """eps(x_t, t): the noise in x_t, by an MLP that sees t as sines and cosines.
+
+    Example:
+        >>> network = NoisePredictor((2,), num_steps=1000, width=8, depth=2)
+        >>> network(torch.zeros(5, 2), torch.full((5,), 1000)).shape
+        torch.Size([5, 2])
+    """
 
     def __init__(self, shape: tuple[int, ...], num_steps: int, width: int, depth: int):
         super().__init__()
@@ -37,6 +43,14 @@ class DDPM(nn.Module):
         clip: the largest coordinate of the data, where it is known; guesses of x_0 are held to
             it. At t near T a guess is the network's error divided by sqrt(alpha_bar_t) < 0.01,
             which a sampler of few, long steps would otherwise carry on.
+
+    Example:
+        >>> model = DDPM((2,), num_steps=10, width=8, depth=2, clip=1.0)
+        >>> model.loss(torch.zeros(5, 2)).shape, model.sample(5).shape
+        (torch.Size([]), torch.Size([5, 2]))
+        >>> noise, x_0 = model.predict(100 * torch.ones(5, 2), t=10)
+        >>> x_0.abs().max().item()  # held to ``clip``
+        1.0
     """
 
     def __init__(
@@ -99,6 +113,15 @@ class DDPM(nn.Module):
 
         Raises:
             ValueError: if ``steps`` is not in 1..T.
+
+        Example:
+            >>> model = DDPM((2,), num_steps=10)
+            >>> model.sample_ddim(5, steps=2).shape
+            torch.Size([5, 2])
+            >>> model.sample_ddim(5, steps=20)
+            Traceback (most recent call last):
+                ...
+            ValueError: steps must lie in 1..10, got 20.
         """
         if not 1 <= steps <= self.diffusion.num_steps:
             raise ValueError(f"steps must lie in 1..{self.diffusion.num_steps}, got {steps}.")

@@ -12,7 +12,14 @@ from ddgan_lite.ema import EMA
 
 
 class Model(Protocol):
-    """What :func:`fit` needs; sampling then uses ``averaged``."""
+    """What :func:`fit` needs; sampling then uses ``averaged``.
+
+    Example:
+        >>> from ddgan_lite.baselines.vae import VAE
+        >>> model: Model = VAE((2,))
+        >>> model.loss(torch.zeros(5, 2), rng=None).shape  # a scalar to lower
+        torch.Size([])
+    """
 
     network: nn.Module
     averaged: EMA | None
@@ -38,6 +45,13 @@ def fit(
     Raises:
         ValueError: if ``steps`` or ``batch_size`` is below 1.
         FloatingPointError: if the loss stops being finite.
+
+    Example:
+        >>> from ddgan_lite.baselines.vae import VAE
+        >>> from ddgan_lite.data import gaussian_grid
+        >>> model = VAE((2,))
+        >>> len([line["loss"] for line in fit(model, gaussian_grid(), steps=3, batch_size=8)])
+        3
     """
     if steps < 1 or batch_size < 1:
         raise ValueError(f"steps and batch_size must be at least 1, got {steps} and {batch_size}.")

@@ -16,6 +16,14 @@ class Coupling(nn.Module):
 
     What set them passes unchanged, so the layer can be undone exactly however complicated the
     network is, and its Jacobian is triangular.
+
+    Example:
+        >>> coupling = Coupling(torch.tensor([1, 0]), width=8, depth=2, slope=0.05)
+        >>> _ = nn.init.ones_(coupling.net[-1].bias)
+        >>> x = torch.tensor([[2.0, 3.0]])
+        >>> y, log_det = coupling(x)
+        >>> torch.allclose(coupling.inverse(y), x)
+        True
     """
 
     def __init__(self, order: Tensor, width: int, depth: int, slope: float):
@@ -60,6 +68,13 @@ class Flow(nn.Module):
 
     Raises:
         ValueError: if there is nothing to couple.
+
+    Example:
+        >>> flow, origin = Flow((2,)), torch.zeros(1, 2)
+        >>> round(flow.log_prob(origin).item(), 4)  # it starts as the identity: -log(2 pi)
+        -1.8379
+        >>> flow.loss(origin).item() == -flow.log_prob(origin).item(), flow.sample(5).shape
+        (True, torch.Size([5, 2]))
     """
 
     def __init__(

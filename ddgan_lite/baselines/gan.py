@@ -44,6 +44,12 @@ class GAN(nn.Module):
 
     Raises:
         ValueError: if ``latent_dim`` is 0, which leaves nothing to map.
+
+    Example:
+        >>> model = GAN(MLPConfig(shape=(2,)))
+        >>> real, condition = model.real_pair(torch.zeros(5, 2))
+        >>> condition, model.fake_like(real, condition).shape, model.sample(3).shape
+        ((), torch.Size([5, 2]), torch.Size([3, 2]))
     """
 
     def __init__(self, config: MLPConfig):

@@ -11,7 +11,14 @@ from ddgan_lite.randomness import randn
 
 
 class Autoencoder(nn.Module):
-    """The encoder q(z | x), the decoder p(x | z) and the decoder's one standard deviation."""
+    """The encoder q(z | x), the decoder p(x | z) and the decoder's one standard deviation.
+
+    Example:
+        >>> network = Autoencoder(size=2, latent_dim=3, width=8, depth=2, slope=0.05)
+        >>> mean, log_std = network.encode(torch.zeros(5, 2))
+        >>> mean.shape, log_std.shape, network.decoder(mean).shape
+        (torch.Size([5, 3]), torch.Size([5, 3]), torch.Size([5, 2]))
+    """
 
     def __init__(self, size: int, latent_dim: int, width: int, depth: int, slope: float):
         super().__init__()
@@ -41,6 +48,14 @@ class VAE(nn.Module):
 
     Raises:
         ValueError: if ``latent_dim`` is below 1.
+
+    Example:
+        >>> model = VAE((3, 8, 8), latent_dim=16)
+        >>> x_0 = torch.zeros(5, 3, 8, 8)
+        >>> model.loss(x_0).shape, model.log_likelihood(x_0.flatten(1), torch.zeros(5, 16)).shape
+        (torch.Size([]), torch.Size([5]))
+        >>> model.sample(2).shape
+        torch.Size([2, 3, 8, 8])
     """
 
     def __init__(
@@ -89,5 +104,10 @@ class VAE(nn.Module):
 
 
 def kl_to_normal(mean: Tensor, log_std: Tensor) -> Tensor:
-    """KL(N(mean, diag std^2) || N(0, I)) in nats, for (n, d) -> (n,)."""
+    """KL(N(mean, diag std^2) || N(0, I)) in nats, for (n, d) -> (n,).
+
+    Example:
+        >>> kl_to_normal(mean=torch.tensor([[0.0, 0.0], [3.0, 4.0]]), log_std=torch.zeros(2, 2))
+        tensor([ 0.0000, 12.5000])
+    """
     return 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).sum(1)

@@ -14,6 +14,14 @@ __all__ = ["CONFIGS", "Config", "ConvConfig", "MLPConfig", "UNetConfig", "descri
 
 
 def describe(config: Config) -> dict:
-    """What a file must say to have the same networks built again: their kind and their sizes."""
+    """What a file must say to have the same networks built again: their kind and their sizes.
+
+    Example:
+        >>> described = describe(MLPConfig(width=64))
+        >>> described["kind"], described["config"]["width"]
+        ('mlp', 64)
+        >>> CONFIGS[described["kind"]](**described["config"]) == MLPConfig(width=64)
+        True
+    """
     kind = next(name for name, cls in CONFIGS.items() if isinstance(config, cls))
     return {"kind": kind, "config": dataclasses.asdict(config)}

@@ -29,6 +29,14 @@ class ConvConfig:
 
     Raises:
         ValueError: if a size is out of range.
+
+    Example:
+        >>> ConvConfig(shape=(1, 28, 28), levels=3)
+        Traceback (most recent call last):
+            ...
+        ValueError: shape must be (channels, size, size), size a multiple of 8, got (1, 28, 28).
+        >>> type(ConvConfig(shape=(1, 28, 28), levels=2).build_generator()).__name__
+        'ConvGenerator'
     """
 
     shape: tuple[int, int, int] = (3, 8, 8)
@@ -63,6 +71,11 @@ class ConvGenerator(nn.Module):
 
     Dense layers turn (x_t, z, t) into a coarse picture; it is doubled to full size, x_t is laid
     beside it once more, and two convolutions finish it.
+
+    Example:
+        >>> generator = ConvGenerator(ConvConfig(shape=(3, 8, 8), latent_dim=32))
+        >>> generator(torch.zeros(5, 3, 8, 8), torch.full((5,), 4), torch.zeros(5, 32)).shape
+        torch.Size([5, 3, 8, 8])
     """
 
     def __init__(self, config: ConvConfig):
@@ -92,7 +105,13 @@ class ConvGenerator(nn.Module):
 
 
 class ConvDiscriminator(nn.Module):
-    """D(x_{t-1}, x_t, t): the logit that x_{t-1} is a true denoising of this x_t."""
+    """D(x_{t-1}, x_t, t): the logit that x_{t-1} is a true denoising of this x_t.
+
+    Example:
+        >>> discriminator, x = ConvDiscriminator(ConvConfig()), torch.zeros(5, 3, 8, 8)
+        >>> discriminator(x, x, torch.full((5,), 4)).shape
+        torch.Size([5])
+    """
 
     def __init__(self, config: ConvConfig):
         super().__init__()

@@ -21,7 +21,13 @@ BLOCKS = {
 
 
 class DownBlock(nn.Module):
-    """Two 3 x 3 convolutions with the time between them, beside a 1 x 1 shortcut."""
+    """Two 3 x 3 convolutions with the time between them, beside a 1 x 1 shortcut.
+
+    Example:
+        >>> block = DownBlock(8, 16, time_dim=4, down=True)
+        >>> block(torch.zeros(5, 8, 16, 16), torch.zeros(5, 4)).shape
+        torch.Size([5, 16, 8, 8])
+    """
 
     def __init__(self, fan_in: int, fan_out: int, time_dim: int, down: bool):
         super().__init__()
@@ -47,6 +53,12 @@ class ImageDiscriminator(nn.Module):
         time_dim: size of the time embedding.
         blocks: (multiple of the width, halve?) of each block, as in :data:`BLOCKS`.
         silent_start: start the tail's convolution at 0, so that every logit starts at 0.
+
+    Example:
+        >>> discriminator = ImageDiscriminator(3, 4, 8, BLOCKS["small"], silent_start=True)
+        >>> x = torch.ones(2, 3, 16, 16)
+        >>> discriminator(x, x, torch.tensor([1, 4])).abs().tolist()
+        [0.0, 0.0]
     """
 
     def __init__(

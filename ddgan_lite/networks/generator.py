@@ -32,6 +32,11 @@ class ResBlock(nn.Module):
         fan_in, fan_out: channels.
         time_dim, style_dim: sizes of the time embedding and of the style w.
         direction: ``"up"``, ``"down"`` or None: how the block changes the resolution.
+
+    Example:
+        >>> block = ResBlock(8, 16, time_dim=4, style_dim=4, direction="down")
+        >>> block(torch.zeros(5, 8, 16, 16), torch.zeros(5, 4), torch.zeros(5, 4)).shape
+        torch.Size([5, 16, 8, 8])
     """
 
     def __init__(
@@ -69,7 +74,12 @@ class ResBlock(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Carry the input image down beside the features: blur, then a convolution of stride 2."""
+    """Carry the input image down beside the features: blur, then a convolution of stride 2.
+
+    Example:
+        >>> Pyramid(3, 16)(torch.zeros(5, 3, 32, 32)).shape
+        torch.Size([5, 16, 16, 16])
+    """
 
     def __init__(self, fan_in: int, fan_out: int):
         super().__init__()
@@ -94,6 +104,12 @@ class UNetGenerator(nn.Module):
         style_dim, mapping_depth: size of w, and hidden layers of the mapping z -> w.
 
     At initialisation the output is 0: the last layer starts silent.
+
+    Example:
+        >>> generator = UNetGenerator((3, 8, 8), 4, 8, (1, 2), 1, 0, style_dim=8, mapping_depth=1)
+        >>> x_0 = generator(torch.ones(5, 3, 8, 8), torch.full((5,), 4), torch.ones(5, 4))
+        >>> x_0.shape, x_0.abs().max().item()
+        (torch.Size([5, 3, 8, 8]), 0.0)
     """
 
     def __init__(

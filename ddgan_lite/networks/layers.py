@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 
 def scaled(layer: nn.Module, scale: float = 1.0) -> nn.Module:
-    """Start a linear or convolutional layer at variance ``scale`` / fan_avg, biases at 0."""
+    """Start a linear or convolutional layer at variance ``scale`` / fan_avg, biases at 0.
+
+    Example:
+        >>> layer = scaled(nn.Linear(300, 500))
+        >>> round(400 * layer.weight.var().item(), 1), layer.bias.abs().max().item()  # fan_avg 400
+        (1.0, 0.0)
+    """
     if scale == 0:
         nn.init.zeros_(layer.weight)
     else:
@@ -23,18 +29,36 @@ def scaled(layer: nn.Module, scale: float = 1.0) -> nn.Module:
 
 
 def conv(fan_in: int, fan_out: int, size: int = 3, *, scale: float = 1.0, **options) -> nn.Conv2d:
-    """A convolution that keeps the resolution, unless ``options`` say otherwise."""
+    """A convolution that keeps the resolution, unless ``options`` say otherwise.
+
+    Example:
+        >>> x = torch.zeros(1, 3, 32, 32)
+        >>> conv(3, 8)(x).shape, conv(3, 8, stride=2)(x).shape
+        (torch.Size([1, 8, 32, 32]), torch.Size([1, 8, 16, 16]))
+    """
     options = {"padding": size // 2, **options}
     return scaled(nn.Conv2d(fan_in, fan_out, size, **options), scale)
 
 
 def linear(fan_in: int, fan_out: int) -> nn.Linear:
-    """A linear layer with the initial weights of all others."""
+    """A linear layer with the initial weights of all others.
+
+    Example:
+        >>> layer = linear(2, 4)
+        >>> layer.weight.abs().max().item() <= 1, layer.bias.tolist()  # sqrt(3 / fan_avg) = 1
+        (True, [0.0, 0.0, 0.0, 0.0])
+    """
     return scaled(nn.Linear(fan_in, fan_out))
 
 
 def fir_kernel(gain: float = 1.0) -> Tensor:
-    """[1, 3, 3, 1] / 8 in both directions, summing to ``gain``: (1, 1, 4, 4)."""
+    """[1, 3, 3, 1] / 8 in both directions, summing to ``gain``: (1, 1, 4, 4).
+
+    Example:
+        >>> kernel = fir_kernel()
+        >>> kernel.shape, kernel.sum().item(), (64 * kernel[0, 0, 0]).tolist()
+        (torch.Size([1, 1, 4, 4]), 1.0, [1.0, 3.0, 3.0, 1.0])
+    """
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
     return gain * torch.outer(taps, taps)[None, None]
 
@@ -45,6 +69,14 @@ class Resample(nn.Module):
     The kernel is what a depthwise convolution of stride 2 (down) or its transpose (up) needs;
     the transpose spreads each pixel over four, hence the factor 4. Resampling through a low-pass
     filter keeps aliasing out of the features (Zhang 2019; Karras et al. 2020).
+
+    Example:
+        >>> x = torch.ones(1, 3, 8, 8)
+        >>> half = Resample("down")(x)
+        >>> half.shape, round(half[0, 0, 2, 2].item(), 4)  # inside, what is flat stays flat
+        (torch.Size([1, 3, 4, 4]), 1.0)
+        >>> Resample("up")(half).shape
+        torch.Size([1, 3, 8, 8])
     """
 
     def __init__(self, direction: str):
@@ -62,7 +94,12 @@ class Resample(nn.Module):
 
 
 class Blur(nn.Module):
-    """The same filter at stride 1, with 2 pixels of zeros around: (H, W) -> (H + 1, W + 1)."""
+    """The same filter at stride 1, with 2 pixels of zeros around: (H, W) -> (H + 1, W + 1).
+
+    Example:
+        >>> Blur()(torch.zeros(1, 3, 8, 8)).shape
+        torch.Size([1, 3, 9, 9])
+    """
 
     def __init__(self):
         super().__init__()
@@ -83,6 +120,10 @@ class TimeEmbedding(nn.Module):
 
     Args:
         size: length of the embedding, even.
+
+    Example:
+        >>> TimeEmbedding(4)(torch.tensor([1]))  # sines and cosines of 0
+        tensor([[0., 0., 1., 1.]])
     """
 
     def __init__(self, size: int):
@@ -98,7 +139,13 @@ class TimeEmbedding(nn.Module):
 
 
 class PixelNorm(nn.Module):
-    """Scale each row to mean square 1 (Karras et al. 2018)."""
+    """Scale each row to mean square 1 (Karras et al. 2018).
+
+    Example:
+        >>> z = 100 * torch.arange(1.0, 9).reshape(2, 4)
+        >>> PixelNorm()(z).square().mean(1).round(decimals=4)
+        tensor([1., 1.])
+    """
 
     def forward(self, z: Tensor) -> Tensor:
         """z (n, latent_dim) -> (n, latent_dim)."""
@@ -110,6 +157,12 @@ class AdaGN(nn.Module):
 
     This is where the latent enters: the same features, turned up, down or off per channel.
     Gains start near 1 and biases near 0.
+
+    Example:
+        >>> x = torch.arange(64.0).reshape(1, 4, 4, 4)
+        >>> y = AdaGN(4, style_dim=8)(x, torch.zeros(1, 8))  # a style of zeros: gain 1, bias 0
+        >>> round(abs(y.mean().item()), 3), round(y.std(correction=0).item(), 3)
+        (0.0, 1.0)
     """
 
     def __init__(self, channels: int, style_dim: int):
@@ -126,7 +179,12 @@ class AdaGN(nn.Module):
 
 
 def group_count(channels: int) -> int:
-    """Groups of a normalisation: equal ones of at least 4 channels, as many as go up to 32."""
+    """Groups of a normalisation: equal ones of at least 4 channels, as many as go up to 32.
+
+    Example:
+        >>> [group_count(channels) for channels in (3, 8, 30, 128, 512)]
+        [1, 2, 6, 32, 32]
+    """
     return next(n for n in range(max(min(channels // 4, 32), 1), 0, -1) if channels % n == 0)
 
 
@@ -134,6 +192,11 @@ class Attention(nn.Module):
     """Self-attention over the pixels of one feature map, one head, as a residual branch.
 
     scaled_dot_product_attention never writes down the (H W) x (H W) table of weights.
+
+    Example:
+        >>> x = torch.ones(1, 8, 4, 4)
+        >>> torch.equal(Attention(8)(x), join(x, torch.zeros_like(x)))  # the branch starts silent
+        True
     """
 
     def __init__(self, channels: int):
@@ -155,7 +218,13 @@ class Attention(nn.Module):
 
 
 def join(a: Tensor, b: Tensor) -> Tensor:
-    """(a + b) / sqrt(2): the sum of two branches of equal variance keeps that variance."""
+    """(a + b) / sqrt(2): the sum of two branches of equal variance keeps that variance.
+
+    Example:
+        >>> a, b = torch.randn(2, 100_000, generator=torch.Generator().manual_seed(0))
+        >>> round(join(a, b).std().item(), 1)
+        1.0
+    """
     return (a + b).mul_(math.sqrt(0.5))
 
 
@@ -164,6 +233,11 @@ class MinibatchStd(nn.Module):
 
     A generator that always draws the same thing is given away at once (Karras et al. 2018).
     Sample i is grouped with i + n/4, i + n/2 and i + 3n/4.
+
+    Example:
+        >>> x = torch.zeros(4, 3, 8, 8)
+        >>> MinibatchStd()(x).shape, round(MinibatchStd()(x)[0, 3, 0, 0].item(), 3)  # all alike: 0
+        (torch.Size([4, 4, 8, 8]), 0.0)
     """
 
     group = 4
@@ -174,6 +248,12 @@ class MinibatchStd(nn.Module):
 
         Raises:
             ValueError: unless n is below 4 or a multiple of 4.
+
+        Example:
+            >>> MinibatchStd.check(6)  # doctest: +ELLIPSIS
+            Traceback (most recent call last):
+                ...
+            ValueError: this discriminator compares samples in groups of 4: the batch of ... got 6.
         """
         if n > cls.group and n % cls.group:
             raise ValueError(

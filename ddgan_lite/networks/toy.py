@@ -23,6 +23,15 @@ class MLPConfig:
 
     Raises:
         ValueError: if a size is out of range.
+
+    Example:
+        >>> generator = MLPConfig(shape=(2,), num_steps=4, latent_dim=8).build_generator()
+        >>> sum(weight.numel() for weight in generator.parameters())
+        5522
+        >>> MLPConfig(depth=1)
+        Traceback (most recent call last):
+            ...
+        ValueError: depth must be at least 2, got 1.
     """
 
     shape: tuple[int, ...] = (2,)
@@ -48,7 +57,12 @@ class MLPConfig:
 
 
 def mlp(in_features: int, out_features: int, width: int, depth: int, slope: float) -> nn.Sequential:
-    """``depth`` linear layers with LeakyReLU between them."""
+    """``depth`` linear layers with LeakyReLU between them.
+
+    Example:
+        >>> [tuple(layer.weight.shape) for layer in mlp(2, 1, width=8, depth=3, slope=0.05)[::2]]
+        [(8, 2), (8, 8), (1, 8)]
+    """
     sizes = [in_features, *[width] * (depth - 1), out_features]
     layers: list[nn.Module] = []
     for fan_in, fan_out in itertools.pairwise(sizes):
@@ -57,7 +71,13 @@ def mlp(in_features: int, out_features: int, width: int, depth: int, slope: floa
 
 
 class OneHot(nn.Module):
-    """t = 1..T, shape (n,), as one-hot rows (n, T)."""
+    """t = 1..T, shape (n,), as one-hot rows (n, T).
+
+    Example:
+        >>> OneHot(3)(torch.tensor([1, 3]))
+        tensor([[1., 0., 0.],
+                [0., 0., 1.]])
+    """
 
     def __init__(self, num_steps: int):
         super().__init__()
@@ -69,7 +89,13 @@ class OneHot(nn.Module):
 
 
 class MLPGenerator(nn.Module):
-    """G(x_t, t, z): a guess of the clean sample x_0 (Xiao et al. 2022, section 3.2)."""
+    """G(x_t, t, z): a guess of the clean sample x_0 (Xiao et al. 2022, section 3.2).
+
+    Example:
+        >>> generator = MLPGenerator(MLPConfig(latent_dim=8))
+        >>> generator(torch.zeros(5, 2), torch.full((5,), 4), torch.zeros(5, 8)).shape
+        torch.Size([5, 2])
+    """
 
     def __init__(self, config: MLPConfig):
         super().__init__()
@@ -86,7 +112,13 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """D(x_{t-1}, x_t, t): the logit that x_{t-1} is a true denoising of this x_t."""
+    """D(x_{t-1}, x_t, t): the logit that x_{t-1} is a true denoising of this x_t.
+
+    Example:
+        >>> discriminator = MLPDiscriminator(MLPConfig())
+        >>> discriminator(torch.zeros(5, 2), torch.zeros(5, 2), torch.full((5,), 4)).shape
+        torch.Size([5])
+    """
 
     def __init__(self, config: MLPConfig):
         super().__init__()

@@ -27,6 +27,15 @@ class UNetConfig:
 
     Raises:
         ValueError: if a size is out of range or the images cannot be halved often enough.
+
+    Example:
+        >>> UNetConfig(shape=(3, 28, 28))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: images of 28 pixels do not fit: 4 levels need a multiple of 8, ...
+        >>> small = UNetConfig(shape=(1, 28, 28), width=8, multipliers=(1, 2, 2))
+        >>> sum(weight.numel() for weight in small.build_generator().parameters())
+        751017
     """
 
     shape: tuple[int, int, int] = (3, 32, 32)

@@ -1,4 +1,7 @@
-"""The live pages: operated like a reader would, and every number held against PyTorch."""
+"""The live pages: operated like a reader would, and every number held against PyTorch.
+
+How long they take is measured by benchmarks/live.py.
+"""
 
 import numpy as np
 import pytest
@@ -66,16 +69,6 @@ def test_a_reader_without_javascript_has_a_picture_and_a_text(open_page, name):
         assert "needs JavaScript" in page.locator(f"#{root} p").inner_text()
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_the_page_is_ready_within_a_second(open_page, name):
-    page = open_page(f"book/{name}.html")
-    page.reload(wait_until="commit")
-    page.wait_for_selector(f"#{PAGES[name][-1]}[data-ready=yes]", timeout=20_000)
-    ready = page.evaluate("ddganLive.readyAt")
-    print(f"{name}: ready {ready:.0f} ms after the page began to load")
-    assert ready < 1000
-
-
 # -- one step back, exactly ----------------------------------------------------------------------
 
 
@@ -113,8 +106,8 @@ def test_one_bump_becomes_many_and_the_divergence_says_so(open_page):
     page = open_page("book/live-denoising.html")
     status = page.locator("#live-denoising [role=status]")
     assert "one bump" in status.inner_text() and "0.000 nats" in status.inner_text()
-    slide(page, "Steps in the chain", 10)
-    assert page.get_by_text("T = 5", exact=True).is_visible()
+    slide(page, "Steps in the chain", 11)
+    assert page.get_by_text("T = 4", exact=True).is_visible()
     state = page.evaluate("ddganLive.denoisingNow")
     assert state["bumps"] >= 3 and state["kl"] > 0.1
     assert f"{state['bumps']} bumps" in status.inner_text()
@@ -212,16 +205,6 @@ def test_two_thousand_samples_are_drawn_and_scored(open_page):
     assert scores[1]["hq3"] < 0.15
     text = page.locator("#live-plane [role=status]").inner_text()
     assert f"DDGAN {100 * scores[0]['hq3']:.0f} %" in text
-
-
-def test_the_samples_take_less_than_300_ms(open_page):
-    page = open_page("book/live-plane.html")
-    times = []
-    for _ in range(5):
-        page.get_by_role("button", name="Draw 2,000 samples").click()
-        times.append(page.evaluate("ddganLive.planeNow.milliseconds"))
-    print(f"2,000 samples: {sorted(times)} ms")
-    assert min(times) < 300
 
 
 def test_the_four_steps_can_be_watched_and_stepped(open_page):

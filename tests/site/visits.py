@@ -121,10 +121,6 @@ def set_theme(page: Page, theme: str) -> None:
     """Switch the system's preference, and wait until the theme of the book has followed."""
     page.emulate_media(color_scheme=theme)
     page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
-    # Half-way from one colour to the other, every contrast looks bad.
-    page.wait_for_function(
-        "() => !document.getAnimations().some((moving) => moving instanceof CSSTransition)"
-    )
 
 
 # Elements that stick out of a page on its right, those inside a scrolling box not counted.
@@ -171,6 +167,8 @@ class Visit:
     def __init__(self, browser: Browser, name: str):
         self.name = name
         self.page = open_in(browser, name)
+        # Half-way from one colour to the other, every contrast looks bad.
+        self.page.add_style_tag(content="*, ::before, ::after { transition: none !important; }")
         # Pictures that wait for the reader to come near are loaded too, and count.
         self.page.evaluate("() => scrollTo(0, document.documentElement.scrollHeight)")
         self.page.wait_for_load_state("networkidle")
