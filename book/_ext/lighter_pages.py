@@ -1,8 +1,8 @@
 """A Sphinx extension: pages without the icons that no page shows.
 
 The theme draws its icons twice: with web fonts, and with a script of 1.5 MB that puts the same
-icons in their place as SVG. The script is emptied (its file stays, because every page names it), and
-the fonts, 270 kB, keep the 30 icons that pages and style sheets use.
+icons in their place as SVG. The script is emptied (its file stays, because every page names it),
+and the fonts, 270 kB, keep the 30 icons that pages and style sheets use.
 """
 
 import re

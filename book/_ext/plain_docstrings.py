@@ -16,7 +16,8 @@ def escape(line: str) -> str:
 
 
 def process(app, what, name, obj, options, lines):
-    lines[:] = [line if line.lstrip().startswith(">>>") else escape(line) for line in lines]
+    code = (">>>", "...")
+    lines[:] = [line if line.lstrip().startswith(code) else escape(line) for line in lines]
 
 
 def setup(app):
