@@ -191,6 +191,11 @@ def test_an_executed_notebook_is_used_while_it_is_that_of_the_present_cells(tmp_
     nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("plot(x)")]), path)
     nbformat.write(v4.new_notebook(cells=[injected, drawn]), executed)
     (cell,) = build_slides.cells(path)
+    assert cell.outputs == []  # no stamp: it may have failed half-way
+
+    build_slides.cells.cache_clear()
+    executed.with_suffix(".key").write_text("a stamp")
+    (cell,) = build_slides.cells(path)
     assert cell.outputs[0].text == "executed"
 
     build_slides.cells.cache_clear()

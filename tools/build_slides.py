@@ -116,12 +116,13 @@ def number(name: str) -> str:
 def cells(notebook: Path) -> list:
     """The cells of a notebook, as stored, or as `make book` executed them if it did so since."""
     stored = nbformat.read(notebook, as_version=4).cells
-    if not (EXECUTED / notebook.name).exists():
+    executed = EXECUTED / notebook.name
+    if not executed.with_suffix(".key").exists():  # written when all its cells have passed
         return stored
-    executed = nbformat.read(EXECUTED / notebook.name, as_version=4).cells
-    executed = [c for c in executed if "injected-parameters" not in c.metadata.get("tags", [])]
-    same = [c.source for c in executed] == [c.source for c in stored]
-    return executed if same else stored
+    found = nbformat.read(executed, as_version=4).cells
+    found = [cell for cell in found if "injected-parameters" not in cell.metadata.get("tags", [])]
+    same = [cell.source for cell in found] == [cell.source for cell in stored]
+    return found if same else stored
 
 
 def figure(place: str) -> tuple[str, str, bytes]:
