@@ -28,7 +28,7 @@ PAGES = {path.stem: path for path in sorted((ROOT / "book").glob("*.md"))}
 RECIPES = PAGES["how-do-i"].read_text()
 SECTIONS = dict(re.findall(r"^## (How do I [^\n]*\?)\n(.*?)(?=^## |\Z)", RECIPES, re.M | re.S))
 ONLINE = "# needs a network"
-LONGER = ("evaluate a model", "share a model on the Hugging Face hub")  # that begin with this
+UNTRIED = ("evaluate a model", "share a model on the Hugging Face hub")  # that begin with this
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -103,7 +103,7 @@ def test_the_python_of_a_recipe_runs(question, here, capsys):
 
 def test_only_what_needs_a_network_is_left_out():
     found = [q for q, text in SECTIONS.items() for b in blocks(text, "python") if ONLINE in b]
-    assert found == [f"How do I {longer}?" for longer in LONGER]
+    assert found == [f"How do I {it}?" for it in UNTRIED]
     assert len(blocks(RECIPES, "python")) >= 16
 
 

@@ -11,6 +11,7 @@ formulas. It prints twice, because page numbers are known only afterwards.
 import argparse
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ import yaml
 from bs4 import BeautifulSoup, Tag
 
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = (os.environ.get("CHROME_PATH", "chromium"), "chromium-browser", "google-chrome")
 WHOLE = 18  # lines: shorter code is never cut by the end of a page
 UNFINISHED = "unfinished: the formulas are not set"  # the title until MathJax is done
 SCREEN_ONLY = (
@@ -206,7 +207,7 @@ def tool(*names: str, package: str) -> str:
     """The path of the first of these programs that is installed."""
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
-        sys.exit(f"{names[0]} is not installed: on Debian, `apt install {package}`.")
+        sys.exit(f"{package} is not installed: on Debian, `apt install {package}`.")
     return path
 
 

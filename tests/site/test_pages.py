@@ -52,7 +52,7 @@ def test_screenshots(visit):
 
 
 def test_front_door_leads_to_the_first_page(open_page, site):
-    page = open_page("index.html")
+    page = open_page("index.html", javascript=False)
     page.wait_for_url((site / FIRST_PAGE).as_uri())
     assert page.locator("article h1").count() == 1
 
