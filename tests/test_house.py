@@ -303,6 +303,22 @@ def test_an_address_that_cannot_be_written_gets_a_sentence(tmp_path):
         set_address.main([], tmp_path)
 
 
+# -- the site ------------------------------------------------------------------------------------
+
+
+def test_the_marks_around_a_solution_are_for_the_student_notebooks_only(tmp_path, monkeypatch):
+    source = "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION"
+    executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    for name in ("EXECUTED", "STAGING"):
+        monkeypatch.setattr(build_book, name, tmp_path / name)
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(build_book.build_live, "write", lambda book: None)
+    nbformat.write(executed, tmp_path / "EXECUTED/00.ipynb")
+    build_book.stage([tmp_path / "00.ipynb"])
+    (shown,) = nbformat.read(tmp_path / "STAGING/notebooks/00.ipynb", 4).cells
+    assert shown.source == "def double(x):\n    return 2 * x\n"
+
+
 # -- notebooks in pairs --------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"
 STAGING = BUILD / "src"
+# Where the blanks of the student notebooks begin and end (tools/student.py); no page shows them.
+MARKER = re.compile(r"^[ \t]*### (BEGIN|END) SOLUTION[ \t]*\n?", re.MULTILINE)
 
 
 def key_of(notebook: Path, profile: str) -> str:
@@ -75,6 +78,8 @@ def stage(notebooks: list[Path]) -> None:
     for notebook in notebooks:
         book = nbformat.read(EXECUTED / notebook.name, as_version=4)
         book.metadata.pop("widgets", None)  # the page has no kernel: sliders would be dead
+        for cell in book.cells:
+            cell.source = MARKER.sub("", cell.source)
         nbformat.write(book, STAGING / "notebooks" / notebook.name)
 
 
