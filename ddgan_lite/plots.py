@@ -333,6 +333,6 @@ def table(rows: dict[str, dict[str, float]], digits: int = 3) -> str:
 
 
 def _colours(x_0: Tensor) -> list[tuple[float, float, float]]:
-    """A colour for each final position (n, 2): hue by column, lightness by row."""
+    """A colour for each final position (n, 2): mostly by column, a little by row."""
     place = ((x_0.cpu() + 2.4) / 4.8).clamp(0, 1)
     return [plt.cm.viridis(0.05 + 0.85 * (0.75 * float(x) + 0.25 * float(y)))[:3] for x, y in place]

@@ -71,7 +71,7 @@ _HIGH_RESOLUTION = UNetConfig(
 
 PRESETS = {
     "gaussians": Preset("gaussian_grid", MLPConfig(), TrainSettings(), step_weights=(11, 3, 3, 3)),
-    # Ours: eight minutes of one CPU core (chapter 06).
+    # Ours: about nine minutes of one CPU core (chapter 06).
     "stacked_digits": Preset(
         "stacked_digits",
         ConvConfig(),

@@ -97,9 +97,9 @@
       const took = performance.now() - begin;
       chains = [ours, live.gaussianChain(model.alphaBar, ours[0], normal)];
       const [mine, theirs] = chains.map((chain) => live.planeScores(chain[4]));
-      const percent = ({ hq3, modes }) => `${(100 * hq3).toFixed(0)} %, ${modes} of 25 modes covered`;
+      const percent = ({ hq3, modes }) => `${(100 * hq3).toFixed(0)} %, ${modes} of 25 clusters covered`;
       status.textContent =
-        `Samples within three standard deviations of a mode: DDGAN ${percent(mine)}, best Gaussian ` +
+        `Samples within three standard deviations of a cluster's centre: DDGAN ${percent(mine)}, best Gaussian ` +
         `steps ${percent(theirs)}. The DDGAN took ${took.toFixed(0)} ms here.`;
       view.describe(
         `Two scatter plots of 2,000 points. The DDGAN's end on ${mine.modes} of 25 clusters, those ` +
@@ -181,11 +181,10 @@
       };
       live.stepNow = { ...state, z: own }; // for the tests
       const likely = exact.weights.filter((weight) => weight > 0.02).length;
-      const { hq3, modes } = live.planeScores(state.guesses);
-      const hit = modes === 1 ? "1 mode" : `${modes} modes`;
+      const { hq3 } = live.planeScores(state.guesses);
       status.textContent =
         `${likely} of 25 clusters are likely origins of this ${live.x(t)}. Of 400 guesses with other z, ` +
-        `${(100 * hq3).toFixed(0)} % lie on a cluster, over ${hit}; yours is ` +
+        `${(100 * hq3).toFixed(0)} % lie on a cluster; yours is ` +
         `(${number(state.guess[0])}, ${number(state.guess[1])}).`;
       plane.describe(`The plane with xₜ and the generator's guesses. ${status.textContent}`);
       plane.redraw();
