@@ -59,7 +59,7 @@
     live.drag(view.canvas, (x) => {
       where.value = (2 * x - 1) * REACH;
       update();
-    });
+    }, "pan-y");
     const status = live.status(root);
 
     function update() {

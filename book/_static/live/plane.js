@@ -99,8 +99,8 @@
       const [mine, theirs] = chains.map((chain) => live.planeScores(chain[4]));
       const percent = ({ hq3, modes }) => `${(100 * hq3).toFixed(0)} %, ${modes} of 25 clusters covered`;
       status.textContent =
-        `Samples within three standard deviations of a cluster's centre: DDGAN ${percent(mine)}, best Gaussian ` +
-        `steps ${percent(theirs)}. The DDGAN took ${took.toFixed(0)} ms here.`;
+        `Samples within three standard deviations of a cluster's centre: DDGAN ${percent(mine)}; ` +
+        `best Gaussian steps ${percent(theirs)}. The DDGAN took ${took.toFixed(0)} ms here.`;
       view.describe(
         `Two scatter plots of 2,000 points. The DDGAN's end on ${mine.modes} of 25 clusters, those ` +
           `of the Gaussian steps mostly between them.`

@@ -92,14 +92,15 @@
     return { canvas, redraw, describe: (text) => canvas.setAttribute("aria-label", text) };
   };
 
-  /** Call moved(x, y), both 0..1 from the top left, while a pointer is down on `canvas`. */
-  live.drag = function (canvas, moved) {
+  /** Call moved(x, y), both 0..1 from the top left, while a pointer is down on `canvas`.
+      `touch` says which ways a finger may still move the page. */
+  live.drag = function (canvas, moved, touch = "none") {
     const at = (event) => {
       const box = canvas.getBoundingClientRect();
       const share = (value, size) => Math.min(1, Math.max(0, value / size));
       moved(share(event.clientX - box.left, box.width), share(event.clientY - box.top, box.height));
     };
-    canvas.style.touchAction = "none"; // a finger drags the point, not the page
+    canvas.style.touchAction = touch;
     canvas.style.cursor = "grab";
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
