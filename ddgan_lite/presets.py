@@ -90,8 +90,7 @@ PRESETS = {
         ),
         step_weights=(4, 3, 2, 1),  # the last steps draw the digits: at t = 4 all is noise
     ),
-    # Ours, for a CPU: 0.6 s a step on one core. Digits can be read after 1,000 steps; it has not
-    # been run to its end yet.
+    # Ours, 0.6 s a step on one CPU core; not run to its end yet (benchmarks/README.md).
     "mnist": Preset(
         "mnist",
         ConvConfig(shape=(1, 32, 32), width=16, levels=2),
