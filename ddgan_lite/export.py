@@ -46,8 +46,7 @@ def to_javascript(
         kind = type(model.config).__name__
         raise ValueError(f"a page runs networks of MLPConfig or ConvConfig, not of {kind}.")
     path, kind = Path(path), torch.float16 if half else torch.float32
-    network = model.generator if model.averaged is None else model.averaged.module
-    tables = {name: getattr(model.diffusion, name).tolist() for name in _TABLES}
+    tables = {table: getattr(model.diffusion, table).tolist() for table in _TABLES}
     for values in tables.values():  # JSON knows no nan: no step starts from x_0
         values[0] = None if values[0] != values[0] else values[0]
     weights = {
@@ -56,7 +55,7 @@ def to_javascript(
             "type": str(kind).removeprefix("torch."),
             "data": base64.b64encode(tensor.detach().cpu().to(kind).numpy().tobytes()).decode(),
         }
-        for key, tensor in network.state_dict().items()
+        for key, tensor in model.network("averaged").state_dict().items()
     }
     content = json.dumps({**describe(model.config), **tables, "weights": weights})
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -154,9 +154,20 @@ class DDGAN(nn.Module):
                 f"got {tuple(x_t.shape[1:])}."
             )
         z = self.draw_latent(len(x_t), rng) if z is None else z
-        return self._network(weights)(x_t, t, z)
+        return self.network(weights)(x_t, t, z)
 
-    def _network(self, weights: str) -> nn.Module:
+    def network(self, weights: str = "averaged") -> nn.Module:
+        """The generator with these weights; ``weights`` as in :meth:`sample_steps`.
+
+        Raises:
+            ValueError: if ``weights`` is neither.
+
+        Example:
+            >>> from ddgan_lite.networks import MLPConfig
+            >>> model = DDGAN(MLPConfig())
+            >>> model.network("averaged") is model.generator  # no average before training
+            True
+        """
         if weights not in ("averaged", "raw"):
             raise ValueError(f'weights must be "averaged" or "raw", got {weights!r}.')
         if weights == "averaged" and self.averaged is not None:
@@ -276,7 +287,7 @@ class DDGAN(nn.Module):
             {'data': 'mine', 'seed': 0}
         """
         header = {**describe(self.config), "provenance": provenance}
-        return checkpoints.write(path, self._network("averaged").state_dict(), header)
+        return checkpoints.write(path, self.network("averaged").state_dict(), header)
 
     @classmethod
     def load(cls, source: str | os.PathLike) -> "DDGAN":

@@ -5,6 +5,7 @@ tests/site/test_live.py runs the scripts in a browser and holds their numbers ag
 
 import base64
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +13,15 @@ import torch
 
 from ddgan_lite import results
 from ddgan_lite.__main__ import main
+from ddgan_lite.data import gaussian_line
+from ddgan_lite.diffusion import Diffusion
+from ddgan_lite.ema import EMA
 from ddgan_lite.export import to_javascript
 from ddgan_lite.metrics import read_digits
 from ddgan_lite.model import DDGAN
 from ddgan_lite.networks import ConvConfig, MLPConfig, UNetConfig
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
 
 
 def read(path, name):
@@ -47,9 +53,16 @@ def test_the_script_holds_the_weights_and_the_chain(tmp_path, half):
 
 
 def test_the_averaged_weights_are_the_ones_exported(tmp_path):
-    model = DDGAN.load(results.find("gaussians.safetensors"))
+    model = DDGAN(MLPConfig(width=4))
+    model.averaged = EMA(model.generator, 0.5)
+    with torch.no_grad():
+        model.generator.net[0].bias += 1  # since then only the raw weights have moved
     held = read(to_javascript(model, tmp_path / "a.js", name="another name"), "another name")
-    assert held["config"] == {**MLPConfig().__dict__, "shape": [2]}
+    assert held["config"] == {**MLPConfig(width=4).__dict__, "shape": [2]}
+    data = base64.b64decode(held["weights"]["net.0.bias"]["data"])
+    found = torch.from_numpy(np.frombuffer(data, "float32").copy())
+    assert torch.equal(found, model.averaged.module.net[0].bias)
+    assert not torch.equal(found, model.generator.net[0].bias)
 
 
 def test_a_page_has_no_u_net(tmp_path):
@@ -84,3 +97,27 @@ def test_when_a_picture_is_decided(t, lowest, highest):
     digits = read_digits(images).reshape(100, 6, 3)
     same = (digits[:, 1:] == digits[:, :1]).double().mean().item()
     assert lowest < same < highest
+
+
+@pytest.mark.parametrize(
+    ("page", "model", "said", "precision"),
+    [("plane", "gaussians", "5,522", 1), ("images", "stacked_digits", "350,000", 10_000)],
+)
+def test_the_pages_give_the_size_of_their_networks(page, model, said, precision):
+    generator = DDGAN.load(results.find(f"{model}.safetensors")).generator
+    size = sum(weight.numel() for weight in generator.parameters())
+    assert round(size / precision) * precision == int(said.replace(",", ""))
+    assert f"{said} weights" in (BOOK / f"live-{page}.md").read_text()
+
+
+def test_the_page_gives_the_divergence_of_the_last_step():
+    alpha_bar = Diffusion(4).alpha_bar[1].item()
+    found = [
+        gaussian_line().denoising(torch.tensor([x]), 1.0, alpha_bar).kl_to_gaussian().item()
+        for x in (0.0, 0.3, 1.0, 2.0)
+    ]
+    assert {f"{kl:.1f}" for kl in found} == {"1.6"}
+    assert (
+        "At $t/T = 0.25$, the last step, the KL is 1.6 nats"
+        in (BOOK / "live-denoising.md").read_text()
+    )

@@ -22,13 +22,14 @@ from pathlib import Path
 import build_live
 import check_site
 import nbformat
+import student
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"
 STAGING = BUILD / "src"
-# Where the blanks of the student notebooks begin and end (tools/student.py); no page shows them.
-MARKER = re.compile(r"^[ \t]*### (BEGIN|END) SOLUTION[ \t]*\n?", re.MULTILINE)
+# Where the blanks of the student notebooks begin and end; no page shows these lines.
+MARKER = re.compile(rf"^[ \t]*{student.MARK.pattern}[ \t]*\n?", re.MULTILINE)
 
 
 def key_of(notebook: Path, profile: str) -> str:

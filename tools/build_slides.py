@@ -26,6 +26,7 @@ from string import Template
 from urllib.parse import unquote
 
 import nbformat
+from figures import alt_text, pictures
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
@@ -132,17 +133,15 @@ def figure(place: str) -> tuple[str, str, bytes]:
         raise SlideError(f"![](<{place}>): there is no {path}.")
     found = []
     for index, cell in enumerate(cells(ROOT / path)):
-        alt = " ".join(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "").split())
+        alt = alt_text(cell)
         if alt and words.lower() in alt.lower():
-            data = [output.get("data", {}) for output in cell.outputs]
-            pictures = [each["image/png"] for each in data if "image/png" in each]
-            found.append((f"{Path(path).stem}-{index}.png", alt, pictures))
+            found.append((f"{Path(path).stem}-{index}.png", alt, pictures(cell)))
     if len(found) != 1:
         raise SlideError(f"![](<{place}>): the words are in the alt texts of {len(found)} figures.")
-    name, alt, pictures = found[0]
-    if len(pictures) != 1:
-        raise SlideError(f"![](<{place}>): that cell has {len(pictures)} pictures; run it again.")
-    return name, alt, base64.b64decode(pictures[0])
+    name, alt, stored = found[0]
+    if len(stored) != 1:
+        raise SlideError(f"![](<{place}>): that cell has {len(stored)} pictures; run it again.")
+    return name, alt, base64.b64decode(stored[0])
 
 
 # -- slides --------------------------------------------------------------------------------------

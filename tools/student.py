@@ -17,6 +17,7 @@ import tomllib
 from pathlib import Path
 
 import nbformat
+from figures import alt_text, pictures
 from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,16 +77,9 @@ def blanked(source: str) -> str:
     return source
 
 
-def pictures(cell: nbformat.NotebookNode) -> list[str]:
-    """The stored PNGs of a cell, in base64."""
-    outputs = [output.get("data", {}) for output in cell.outputs]
-    return [data["image/png"] for data in outputs if "image/png" in data]
-
-
 def expected_plot(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """A cell of text with the pictures that the solution drew."""
-    alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
-    alt = re.sub(r"([\[\]])", r"\\\1", " ".join(alt.split()))
+    alt = re.sub(r"([\[\]])", r"\\\1", alt_text(cell))
     text, attached = "Your plot should look like this:", {}
     for number, picture in enumerate(pictures(cell), start=1):
         text += f"\n\n![{alt}](attachment:plot-{number}.png)"

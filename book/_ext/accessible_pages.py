@@ -12,9 +12,10 @@ MENDS = {
 
 
 def mend(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
+    if "body" not in context:
+        return  # a page without text, such as the search
     for wrong, right in MENDS.items():
-        if "body" in context:
-            context["body"] = context["body"].replace(wrong, right)
+        context["body"] = context["body"].replace(wrong, right)
 
 
 def setup(app: Sphinx) -> dict:
