@@ -312,7 +312,6 @@ def test_the_marks_around_a_solution_are_for_the_student_notebooks_only(tmp_path
     for name in ("EXECUTED", "STAGING"):
         monkeypatch.setattr(build_book, name, tmp_path / name)
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(build_book.build_live, "write", lambda book: None)
     nbformat.write(executed, tmp_path / "EXECUTED/00.ipynb")
     build_book.stage([tmp_path / "00.ipynb"])
     (shown,) = nbformat.read(tmp_path / "STAGING/notebooks/00.ipynb", 4).cells
