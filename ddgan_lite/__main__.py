@@ -1,7 +1,8 @@
-"""The command line: ``python -m ddgan_lite train | sample | evaluate | convert | export-js``."""
+"""The command line: ``python -m ddgan_lite``, and what to do in its second word."""
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from torchvision.utils import save_image
 from tqdm import tqdm
 
+from ddgan_lite.cards import card
 from ddgan_lite.export import to_javascript
 from ddgan_lite.fidelity import METRICS, evaluate
 from ddgan_lite.images import IMAGE_SETS, Images
@@ -33,6 +35,7 @@ def _train(args: argparse.Namespace) -> None:
         device=args.device,
         keep=args.keep,
         tensorboard=args.tensorboard,
+        about={"preset": f"{args.preset}{' (quick)' if args.quick else ''}", "command": args.line},
         root=args.root,
         flip=args.flip,
     )
@@ -89,6 +92,10 @@ def _evaluate(args: argparse.Namespace) -> None:
     print(json.dumps(scores, indent=2))
 
 
+def _card(args: argparse.Namespace) -> None:
+    print(card(args.model))
+
+
 def _convert(args: argparse.Namespace) -> None:
     model = load_reference_checkpoint(args.checkpoint, args.num_steps, image_size=args.image_size)
     print(model.save(args.out, source=Path(args.checkpoint).name))
@@ -126,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         made.set_defaults(act=act)
-        if name not in ("convert", "export-js"):
+        if name not in ("card", "convert", "export-js"):
             made.add_argument(
                 "--device", type=_device, help="cpu, cuda, cuda:1, mps; left out: the best there is"
             )
@@ -203,6 +210,14 @@ def parser() -> argparse.ArgumentParser:
     )
     scores.add_argument("--weights", help="file with the Inception weights")
 
+    about = command(
+        "card",
+        "print where a model comes from and how it scored, out of its own file",
+        _card,
+        "    python -m ddgan_lite card runs/cifar10",
+    )
+    about.add_argument("model", help="as for sample")
+
     convert = command(
         "convert",
         "turn a published checkpoint into a file of this library",
@@ -230,6 +245,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; what a user can get wrong is answered with one sentence and status 1."""
     args = parser().parse_args(arguments)
+    args.line = "python -m ddgan_lite " + shlex.join(
+        sys.argv[1:] if arguments is None else arguments
+    )
     try:
         args.act(args)
     except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:

@@ -1,5 +1,6 @@
 """Checkpoints: safetensors files that explain themselves, written whole or not at all."""
 
+import hashlib
 import json
 import os
 import re
@@ -79,20 +80,47 @@ def history(folder: str | os.PathLike) -> list[Path]:
     return sorted(Path(folder).glob("step_*.safetensors"))
 
 
-def locate(source: str | os.PathLike) -> Path:
-    """The file behind a path, the folder of a run, or a name on the Hugging Face hub.
+def locate(source: str | os.PathLike, sha256: str | None = None) -> Path:
+    """The file behind a path, the folder of a run, an address, or a name on the Hugging Face hub.
+
+    Args:
+        source: any of these.
+        sha256: what the SHA-256 of the file must be, 64 hexadecimal digits. A file from an address
+            (``"https://..."``) is then kept in torch's cache; without it, it is fetched each time.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: if there is none, or it cannot be downloaded.
+        CheckpointError: if it is another file than ``sha256`` says.
+        ValueError: if ``sha256`` is none.
 
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as run:
         ...     for name in ("checkpoints/step_00009000.safetensors", "model.safetensors"):
-        ...         _ = write(f"{run}/{name}", {"x": torch.ones(2)}, {})
+        ...         _ = write(f"{run}/{name}", {"x": torch.ones(2)}, {"seed": 0})
         ...     locate(run).name  # the finished model, once there is one
         'model.safetensors'
     """
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise ValueError(f"sha256 must be 64 hexadecimal digits, got {sha256!r}.")
+    if re.match("https?://", str(source)):
+        path = _download(str(source), sha256)
+    else:
+        path = _on_disk_or_hub(source)
+    if sha256 is not None and path.is_file() and (found := _sha256(path)) != sha256.lower():
+        raise CheckpointError(
+            f"{source} is not the file that was asked for: its SHA-256 is {found}, "
+            f"not {sha256.lower()}."
+        )
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _on_disk_or_hub(source: str | os.PathLike) -> Path:
     path = Path(source)
     if path.is_dir():
         found = [*history(path / "checkpoints"), *path.glob("model.safetensors")]
@@ -110,6 +138,23 @@ def locate(source: str | os.PathLike) -> Path:
             f"{source} is neither a file here nor a model that the Hugging Face hub would give "
             f"us ({type(error).__name__}). Check the name and the network."
         ) from error
+
+
+def _download(url: str, sha256: str | None) -> Path:
+    """The file at an address, in torch's cache."""
+    name = f"{hashlib.sha256(url.encode()).hexdigest()[:12]}.safetensors"
+    path = Path(torch.hub.get_dir(), "checkpoints", name)
+    if sha256 is not None and path.is_file() and _sha256(path) == sha256.lower():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), progress=False)
+    except Exception as error:  # of the network, the server or the disk
+        raise FileNotFoundError(
+            f"{url} cannot be downloaded ({' '.join(str(error).split())}). Check the address and "
+            "the network."
+        ) from error
+    return path
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:

@@ -166,9 +166,20 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
         check_samples(features, tuple(a.shape[1:]))
     a, b = a.reshape(len(a), -1).double(), b.reshape(len(b), -1).double()
     cov_a, cov_b = (torch.cov(x.T).reshape(x.shape[1], x.shape[1]) for x in (a, b))
+    return frechet_between(a.mean(0), cov_a, b.mean(0), cov_b)
+
+
+def frechet_between(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> float:
+    """Squared Fréchet distance between two Gaussians: means (d,), covariances (d, d).
+
+    Example:
+        >>> round(frechet_between(torch.zeros(2), torch.eye(2), torch.ones(2), 4 * torch.eye(2)), 4)
+        4.0
+    """
+    mean_a, cov_a, mean_b, cov_b = (x.double() for x in (mean_a, cov_a, mean_b, cov_b))
     # tr (C_a C_b)^{1/2} is the sum of the singular values of C_a^{1/2} C_b^{1/2}.
     overlap = torch.linalg.svdvals(_square_root(cov_a) @ _square_root(cov_b)).sum()
-    distance = (a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * overlap
+    distance = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * overlap
     return max(distance.item(), 0.0)
 
 

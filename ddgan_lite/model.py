@@ -273,10 +273,17 @@ class DDGAN(nn.Module):
 
     # -- files -------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike, **provenance: str | int | float) -> Path:
+    def save(self, path: str | os.PathLike, *, half: bool = False, **provenance: object) -> Path:
         """Write what sampling needs, the averaged generator and its configuration, to ``path``.
 
-        ``provenance`` (data, seed, hardware, ...) goes into the file's header with it.
+        Args:
+            path: the file to write.
+            half: round the weights to half precision, which halves the file.
+            provenance: data, seed, hardware, ...: it goes into the file's header, where
+                :func:`ddgan_lite.cards.card` finds it.
+
+        Raises:
+            ValueError: if a weight is too large for half precision.
 
         Example:
             >>> from tempfile import TemporaryDirectory
@@ -287,20 +294,27 @@ class DDGAN(nn.Module):
             {'data': 'mine', 'seed': 0}
         """
         header = {**describe(self.config), "provenance": provenance}
-        return checkpoints.write(path, self.network("averaged").state_dict(), header)
+        tensors = self.network("averaged").state_dict()
+        if half:
+            tensors = {name: weight.half() for name, weight in tensors.items()}
+            if not all(weight.isfinite().all() for weight in tensors.values()):
+                raise ValueError("a weight is too large for half precision: save with half=False.")
+        return checkpoints.write(path, tensors, header)
 
     @classmethod
-    def load(cls, source: str | os.PathLike) -> "DDGAN":
+    def load(cls, source: str | os.PathLike, *, sha256: str | None = None) -> "DDGAN":
         """A model ready to sample.
 
         Args:
             source: a file written by :meth:`save`, a training checkpoint (its averaged weights
-                are taken), the folder of a run, or a name on the Hugging Face hub,
-                ``"owner/name"``, whose ``model.safetensors`` is downloaded.
+                are taken), the folder of a run, an address, ``"https://..."``, or a name on the
+                Hugging Face hub, ``"owner/name"``, whose ``model.safetensors`` is downloaded.
+            sha256: refuse any other file than the one with this checksum.
 
         Raises:
             FileNotFoundError: if there is no such file, or no way to download it.
-            CheckpointError: if it is not such a file, or not a whole one.
+            CheckpointError: if it is not such a file, or not a whole one, or not that one.
+            ValueError: if ``sha256`` is no checksum.
 
         Example:
             >>> from tempfile import TemporaryDirectory
@@ -310,7 +324,7 @@ class DDGAN(nn.Module):
             ...     DDGAN.load(file).config.num_steps
             2
         """
-        path = checkpoints.locate(source)
+        path = checkpoints.locate(source, sha256)
         tensors, header = checkpoints.read(path)
         if isinstance(header, dict) and "training" in header:
             tensors = checkpoints.section(tensors, "averaged")

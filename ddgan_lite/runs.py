@@ -34,6 +34,7 @@ def run(
     device: str | torch.device | None = None,
     keep: int = 2,
     tensorboard: bool = False,
+    about: dict[str, object] | None = None,
     **options: object,
 ) -> Iterator[dict]:
     """Train ``preset`` in ``folder``, or go on with what is there; yields the lines of the log.
@@ -49,6 +50,7 @@ def run(
         device: where to train; left out, the best there is.
         keep: checkpoints to keep, at least 1.
         tensorboard: write its files as well.
+        about: what else the model's card should say, as the preset's name or the command.
         options: for loading the data, see :func:`ddgan_lite.images.load_images`.
 
     Raises:
@@ -118,7 +120,8 @@ def run(
     except FloatingPointError as error:
         raise FloatingPointError(f"{error} {_rescue(good, trainer.mixed)}") from error
     if process.is_main_process and (start < trainer.step or not _finished(folder).exists()):
-        trainer.model.save(_finished(folder), **provenance(preset, record, device))
+        origin = provenance(preset, (about or {}) | record, device)
+        trainer.model.save(_finished(folder), **origin)
     process.wait_for_everyone()
 
 

@@ -1,9 +1,12 @@
 """Files that are damaged, foreign or lying are refused; files being written never half exist."""
 
 import errno
+import hashlib
 import json
 import os
 import pickle
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
@@ -220,3 +223,105 @@ def test_what_looks_like_a_file_is_not_asked_of_the_hub(name, monkeypatch):
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: pytest.fail("asked"))
     with pytest.raises(FileNotFoundError, match="There is no checkpoint file at"):
         DDGAN.load(name)
+
+
+# -- from an address, and by checksum ---------------------------------------------------------
+
+
+@pytest.fixture
+def served(good, tmp_path, monkeypatch):
+    """An address on this machine that serves the model, and what was asked of it so far."""
+    asked = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=good.parent)
+
+        def do_GET(self):
+            asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/{good.name}", asked
+        server.shutdown()
+
+
+def checksum(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_model_comes_from_an_address(good, served):
+    url, asked = served
+    loaded = DDGAN.load(url)
+    theirs = DDGAN.load(good).generator.state_dict()
+    for name, weight in loaded.generator.state_dict().items():
+        assert torch.equal(weight, theirs[name])
+    DDGAN.load(url)
+    assert len(asked) == 2  # without a checksum nobody knows whether it is still the same
+
+
+def test_with_a_checksum_it_is_fetched_once(good, served):
+    url, asked = served
+    for spelled in (checksum(good), checksum(good).upper()):
+        DDGAN.load(url, sha256=spelled)
+    assert len(asked) == 1
+    (kept,) = good.parent.glob("cache/**/*.safetensors")
+    kept.write_bytes(b"damaged")
+    DDGAN.load(url, sha256=checksum(good))
+    assert len(asked) == 2
+
+
+def test_another_file_than_the_one_asked_for_is_refused(good, served):
+    url, _ = served
+    wrong = "0" * 64
+    for source in (url, good, good.parent):
+        with pytest.raises(CheckpointError, match=f"its SHA-256 is {checksum(good)}, not 0000"):
+            DDGAN.load(source, sha256=wrong)
+    DDGAN.load(good, sha256=checksum(good))
+
+
+def test_a_checksum_of_the_hub_counts_as_well(good, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: str(good))
+    DDGAN.load("someone/model", sha256=checksum(good))
+    with pytest.raises(CheckpointError, match="someone/model is not the file that was asked for"):
+        DDGAN.load("someone/model", sha256="f" * 64)
+
+
+@pytest.mark.parametrize("sha256", ["", "abc", "g" * 64, "0" * 63])
+def test_a_checksum_that_is_none_is_refused(sha256, good):
+    with pytest.raises(ValueError, match="sha256 must be 64 hexadecimal digits"):
+        DDGAN.load(good, sha256=sha256)
+
+
+def test_an_address_that_serves_nothing_is_one_sentence(served):
+    url, _ = served
+    for address in (f"{url}.absent", "http://127.0.0.1:9/model.safetensors"):
+        with pytest.raises(FileNotFoundError, match="cannot be downloaded") as caught:
+            DDGAN.load(address)
+        assert "\n" not in str(caught.value)
+
+
+# -- half precision -----------------------------------------------------------------------------
+
+
+def test_half_precision_rounds_the_weights_and_halves_the_file(tmp_path):
+    model = DDGAN(MLPConfig(width=64))
+    whole, half = (model.save(tmp_path / f"{h}.safetensors", half=h) for h in (False, True))
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    loaded = DDGAN.load(half).generator.state_dict()
+    for name, weight in model.generator.state_dict().items():
+        assert loaded[name].dtype == torch.float32
+        assert torch.equal(loaded[name], weight.half().float())
+
+
+def test_what_half_precision_cannot_hold_is_refused(tmp_path):
+    model = DDGAN(SMALL)
+    next(model.generator.parameters()).data[0] = 1e6
+    with pytest.raises(ValueError, match="too large for half precision"):
+        model.save(tmp_path / "model.safetensors", half=True)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,140 @@
+"""Model cards: where trained weights come from, read from the header of their own file."""
+
+import math
+import os
+from pathlib import Path
+
+from torch import Tensor
+
+from ddgan_lite import checkpoints, results
+
+# What a card must answer before its weights are given to others, by the names in the header.
+REQUIRED = (
+    "data", "preset", "steps", "batch_size", "seed", "hardware", "seconds", "torch", "ddgan_lite",
+    "commit", "date", "command", "scores", "protocol",
+)  # fmt: skip
+
+
+def card(source: str | os.PathLike) -> str:
+    """The card of a model as Markdown.
+
+    Args:
+        source: as for :meth:`ddgan_lite.model.DDGAN.load`.
+
+    Raises:
+        FileNotFoundError: if there is no such file, or no way to download it.
+        CheckpointError: if it is not such a file, or belongs to a run that is not finished.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from ddgan_lite.model import DDGAN
+        >>> from ddgan_lite.networks import MLPConfig
+        >>> with TemporaryDirectory() as folder:
+        ...     path = DDGAN(MLPConfig()).save(f"{folder}/mine.safetensors", data="mine")
+        ...     print(*card(path).splitlines()[4:8], sep="\\n")
+        | networks | mlp, samples of shape 2, T = 4; 5,522 weights, float32 |
+        | file | 23 kB |
+        | preset | not recorded |
+        | data | mine |
+    """
+    path = checkpoints.locate(source)
+    tensors, header = checkpoints.read(path)
+    if not isinstance(header, dict) or "provenance" not in header:
+        raise checkpoints.CheckpointError(
+            f"{path} belongs to a run that is not finished: the model gets its card at the end."
+        )
+    known = header["provenance"]
+
+    def told(name: str, form: str = "{}") -> str:
+        return form.format(known[name]) if name in known else "not recorded"
+
+    rows = {
+        "networks": _networks(header, tensors),
+        "file": f"{path.stat().st_size / 1000:,.0f} kB",
+        "preset": told("preset"),
+        "data": told("data"),
+        "training": f"{told('steps', '{:,}')} steps, a batch of {told('batch_size')}",
+        "seed": told("seed"),
+        "hardware": told("hardware"),
+        "wall time": _duration(known["seconds"]) if "seconds" in known else "not recorded",
+        "code": f"ddgan_lite {told('ddgan_lite')}, commit {told('commit')}; torch {told('torch')}",
+        "date": told("date"),
+    }
+    # What else its maker wrote down, a licence for example.
+    shown = {*REQUIRED, "processes", "scores_float32"}
+    rows |= {name: str(value) for name, value in known.items() if name not in shown}
+    lines = [f"# {path.name}", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {text} |" for name, text in rows.items()]
+    lines += ["", *_scores(known), "", f"Made by `{told('command')}`."]
+    return "\n".join(lines)
+
+
+def missing(source: str | os.PathLike) -> list[str]:
+    """What the card of a file leaves open, of REQUIRED.
+
+    Raises:
+        FileNotFoundError, CheckpointError: as :func:`card`.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     about = dict.fromkeys(REQUIRED, 0) | {"data": ""}
+        ...     missing(checkpoints.write(f"{folder}/one", {}, {"provenance": about}))
+        ['data']
+    """
+    _, header = checkpoints.read(checkpoints.locate(source))
+    known = header.get("provenance", {})
+    return [name for name in REQUIRED if known.get(name) in (None, "", {})]
+
+
+def _networks(header: dict, tensors: dict[str, Tensor]) -> str:
+    weights = f"{sum(t.numel() for t in tensors.values()):,} weights"
+    kinds = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values()}))
+    config = header.get("config", {})
+    shape = " x ".join(str(size) for size in config.get("shape", ()))
+    samples = f", samples of shape {shape}, T = {config['num_steps']}" if shape else ""
+    return f"{header.get('kind')}{samples}; {weights}, {kinds}"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in the largest two units that are not zero.
+
+    Example:
+        >>> _duration(42.4), _duration(125), _duration(7_500)
+        ('42 s', '2 min 5 s', '2 h 5 min')
+    """
+    seconds = round(seconds)
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def _scores(known: dict) -> list[str]:
+    if not known.get("scores"):
+        return ["Scores: not recorded."]
+    columns = {"this file": known["scores"]}
+    if "scores_float32" in known:
+        columns["before rounding"] = known["scores_float32"]
+    lines = [f"Scores: {known.get('protocol', 'by a protocol that is not recorded.')}", ""]
+    lines += [f"| score | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    for name in known["scores"]:
+        values = (_number(column.get(name)) for column in columns.values())
+        lines.append(f"| {name} | {' | '.join(values)} |")
+    return lines
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def shipped() -> list[Path]:
+    """The trained weights that come with the book.
+
+    Example:
+        >>> "gaussians.safetensors" in [path.name for path in shipped()]
+        True
+    """
+    return sorted(results.folder().glob("*.safetensors"))

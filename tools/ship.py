@@ -1,0 +1,185 @@
+"""Score a finished run and put its weights, with their card, among the results of the book.
+
+    python -m ddgan_lite train mnist --out runs/mnist
+    python tools/ship.py judge --root data
+    python tools/ship.py mnist runs/mnist --root data
+
+``gaussians`` and ``stacked_digits`` need no data, and no judge. A file of weights does as well as
+a run: it is scored anew. The scores of a file in half precision are its own; those before the
+rounding stand beside them on the card, so that the loss can be seen. With ``mnist`` come what
+chapters 06 to 10 show: the log, grids of samples, and the training images nearest to samples.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from ddgan_lite import cards, checkpoints, results, trilemma
+from ddgan_lite.images import Images, load_images, to_bytes, to_unit
+from ddgan_lite.judge import Judge, moments, train_judge
+from ddgan_lite.model import DDGAN
+from ddgan_lite.runs import read_log
+
+JUDGE_STEPS = 2_000
+SEED = 1  # of the samples that are scored; the runs themselves have seed 0
+GRIDS = (500, 1_000, 2_500, 7_000)  # the steps whose samples are kept
+PROTOCOLS = {
+    "gaussians": "10,000 samples (seed 1), ddgan_lite.metrics.mixture_scores",
+    "stacked_digits": "26,000 samples (seed 1), ddgan_lite.trilemma.score: a support vector "
+    "machine names the modes; fd in pixels, from 26,000 training stacks",
+    "mnist": "10,000 samples (seed 1), ddgan_lite.judge: probability at least 0.9; shares of the "
+    "classes in tenths; fd in its 64 features, from the 10,000 held-out digits",
+}
+
+
+def drawn(model: DDGAN, name: str) -> Tensor:
+    """The samples that are scored."""
+    n = 26_000 if name == "stacked_digits" else 10_000
+    return model.sample(n, rng=torch.Generator().manual_seed(SEED))
+
+
+def scores(samples: Tensor, name: str) -> dict[str, float]:
+    """By the protocol of ``name``."""
+    if name == "mnist":
+        return Judge.load().scores(samples)
+    return trilemma.score(samples, {"gaussians": "gaussian_grid"}.get(name, name))
+
+
+def ship(name: str, source: Path, half: bool, about: dict) -> tuple[DDGAN, dict]:
+    """Write the weights with their card; the model as it is in the file, and its header."""
+    path = checkpoints.locate(source)
+    whole = DDGAN.load(path)
+    known = checkpoints.read(path)[1]["provenance"] | {"preset": name, "protocol": PROTOCOLS[name]}
+    found = {"scores_float32": scores(drawn(whole, name), name)} if half else {}
+    target = results.folder() / f"{name}.safetensors"
+    known |= found | about
+    model = DDGAN.load(whole.save(target, half=half))
+    known["scores"] = scores(drawn(model, name), name)
+    whole.save(target, half=half, **known)
+    return model, known
+
+
+def ship_judge(root: Path, command: str) -> None:
+    """Train the judge on the training digits; its scores are those of the held-out ones."""
+    digits, held_out = (load_images("mnist", root=root, train=part) for part in (True, False))
+    torch.manual_seed(0)
+    judge, begin = Judge(), time.perf_counter()
+    for step, loss in enumerate(train_judge(judge, digits, steps=JUDGE_STEPS), 1):
+        if step % 200 == 0:
+            print(step, round(loss, 4), flush=True)
+    judge.requires_grad_(False).eval()
+    for value in judge.parameters():  # the statistics are those of the rounded weights
+        value.copy_(value.half())
+    images = every(held_out)
+    features, probabilities = judge.look(images)
+    judge.mean, judge.covariance = (each.float() for each in moments(features))
+    confidence, guess = probabilities.max(1)
+    found = {
+        "accuracy": (guess == held_out.labels).double().mean().item(),
+        "recognised": (confidence >= 0.9).double().mean().item(),
+    }
+    judge.save(
+        results.folder() / "mnist_judge.safetensors",
+        data="mnist", preset="none: ddgan_lite.judge", steps=JUDGE_STEPS, batch_size=128, seed=0,
+        seconds=time.perf_counter() - begin, scores=found, command=command,
+        protocol="the 10,000 held-out digits; recognised: a probability of at least 0.9",
+        **results.machine(),
+    )  # fmt: skip
+    print(found)
+
+
+def every(images: Images) -> Tensor:
+    """All of a set, (n, C, H, W) in [-1, 1]."""
+    return to_unit(images.load(torch.arange(len(images))))
+
+
+def nearest(points: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance (n,) and index (n,) of the nearest of ``others`` (m, d) to each of ``points``."""
+    found = [torch.cdist(part, others).min(1) for part in points.flatten(1).split(250)]
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+
+def show_mnist(model: DDGAN, known: dict, run: Path, root: Path, command: str) -> None:
+    """What the chapters show beside the weights: mnist.json, mnist.npz and the grids."""
+    judge, digits = Judge.load(), load_images("mnist", root=root)
+    train, held_out = every(digits), every(load_images("mnist", root=root, train=False))
+    rng = torch.Generator().manual_seed(SEED)
+    some = train[torch.randperm(len(train), generator=rng)[:10_000]]
+    noise = torch.rand(held_out.shape, generator=rng) * 2 - 1
+    blurred = 2 * avg_pool2d((held_out + 1) / 2, 9, stride=1, padding=4) - 1
+    overlaid = torch.maximum(held_out, held_out[torch.randperm(len(held_out), generator=rng)])
+    samples = drawn(model, "mnist")
+    judged = {
+        "samples": samples, "training digits": some, "held-out digits": held_out,
+        "two digits laid over each other": overlaid, "blurred digits": blurred, "noise": noise,
+    }  # fmt: skip
+    pixels, by_pixels = nearest(samples[:2_000], train.flatten(1))
+    held, _ = nearest(held_out[:2_000], train.flatten(1))
+    features = judge.look(samples[:2_000])[0], judge.look(train)[0]
+    _, by_features = nearest(*features)
+    close = pixels.argsort()  # the first are the most suspicious
+    kept = {
+        "samples": samples[:2_000], "nearest in pixels": train[by_pixels],
+        "nearest in features": train[by_features],
+    }  # fmt: skip
+    order = {"closest": close[:12], "random": torch.arange(12)}
+    arrays = {
+        f"{which}, {name}": to_bytes(images[rows]).numpy()
+        for which, rows in order.items()
+        for name, images in kept.items()
+    }
+    np.savez_compressed(
+        results.folder() / "mnist.npz",
+        distance_samples=pixels.numpy().astype(np.float16),
+        distance_held_out=held.numpy().astype(np.float16),
+        **arrays,
+    )
+    log = read_log(run)
+    results.store(
+        "mnist",
+        command,
+        {
+            "card": known,
+            "judged": {name: judge.scores(images) for name, images in judged.items()},
+            "log": log,
+        },
+    )
+    for step in GRIDS:
+        picture = Image.open(run / "samples" / f"step_{step:08d}.png").convert("L")
+        picture.save(results.folder() / f"mnist-step-{step}.png", optimize=True)
+
+
+def main() -> None:
+    """Ship one file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=[*PROTOCOLS, "judge"])
+    parser.add_argument("run", nargs="?", type=Path, help="a run's folder, or a file of weights")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="where MNIST lies (data)")
+    parser.add_argument("--half", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--about", action="append", default=[], metavar="KEY=VALUE", help="add to the card"
+    )
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.name == "judge":
+        ship_judge(args.root, "python tools/ship.py judge")
+    else:
+        about = dict(each.split("=", 1) for each in args.about)
+        model, known = ship(args.name, args.run, args.half, about)
+        if args.name == "mnist":
+            show_mnist(model, known, args.run, args.root, "python tools/ship.py mnist runs/mnist")
+    target = (
+        results.folder() / f"{'mnist_judge' if args.name == 'judge' else args.name}.safetensors"
+    )
+    print(cards.card(target))
+    print("\nleft open:", cards.missing(target) or "nothing")
+
+
+if __name__ == "__main__":
+    main()
