@@ -2,17 +2,19 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+MINUTES ?= 20
+ROOT ?= data
 PY := .venv/bin/python
 READY := .venv/ready
 
 .DEFAULT_GOAL := targets
 .NOTPARALLEL:
-.PHONY: targets install book test site-test student slides pdf release notebooks pair lint serve bench gpu-bench address clean
+.PHONY: targets install book test site-test student slides pdf release notebooks pair lint serve bench gpu-bench gpu-cifar10 gpu-stackedmnist address clean
 
 targets:
 	@echo "Targets of this Makefile:"
-	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | \
-		while read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | \
+		while read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
 # The environment is made once. $(READY) keeps what it was made from, so that a file that only
 # looks newer (a fresh checkout, say) costs nothing and needs no network.
@@ -75,12 +77,28 @@ lint: $(READY)  ## style, spelling, notebook pairs, the public address
 serve:  ## show the built book on http://127.0.0.1:8000 (PORT=... for another port)
 	$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
-bench: $(READY)  ## train on 25 Gaussians from five seeds, time a training step on images: JSON
-	$(PY) benchmarks/gaussians.py --seeds 5
-	$(PY) benchmarks/train_step.py
+# Needs a built book and what `make site-test` installs, for the live pages only.
+bench: $(READY)  ## measure what needs neither a GPU nor a quarter of an hour; the tables in book/results
+	$(PY) benchmarks/import_time.py --repeats 5 --store
+	$(PY) benchmarks/train_step.py --compare --steps 6 --store
+	$(PY) benchmarks/versions.py --rounds 6 --store
+	$(PY) benchmarks/profile_step.py --steps 4 --store
+	$(PY) benchmarks/memory.py --store
+	-$(PY) benchmarks/live.py --store
+	$(PY) benchmarks/book.py
+	$(PY) benchmarks/table.py
 
 gpu-bench: $(READY)  ## the image networks on a CUDA device, into book/results/gpu.json
 	$(PY) benchmarks/gpu.py --out book/results/gpu.json
+
+# DATA: a folder of images in place of the published files, which lie or go under ROOT.
+gpu-cifar10: $(READY)  ## train on CIFAR-10 for MINUTES=20 of a CUDA device, into book/results (DATA=folder)
+	$(PY) benchmarks/gpu_train.py --preset speedrun --minutes $(MINUTES) --out book/results/speedrun \
+		$(if $(DATA),--data $(DATA),--root $(ROOT) --download) --flip
+
+gpu-stackedmnist: $(READY)  ## the same on StackedMNIST, from MNIST under ROOT=data
+	$(PY) benchmarks/gpu_train.py --preset stacked_mnist --minutes $(MINUTES) --root $(ROOT) --download \
+		--set mixed_precision=bf16 --samples 26000 --out book/results/stacked_mnist_run
 
 address:  ## write the public address of pyproject.toml wherever it is spelled out
 	$(PYTHON) tools/set_address.py

@@ -1,28 +1,31 @@
 """How soon the live pages answer, and how long 2,000 samples take in a browser: JSON.
 
-    python benchmarks/live.py [SITE]   (after `make site-test`, which installs what it needs)
+    python benchmarks/live.py [SITE] [--store]   (`make site-test` installs what it needs)
 
 ``ready_ms`` is the time from asking for a page to the moment its controls work; ``samples_ms`` is
 one click on "Draw 2,000 samples"; ``images_ms`` one on "Draw 6 images". Medians.
 """
 
+import argparse
 import json
 import os
 import statistics
-import sys
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from ddgan_lite.results import machine
+from ddgan_lite import results
 
-SITE = Path(sys.argv[1] if len(sys.argv) > 1 else "_build/html").resolve()
 CHROMIUM = os.environ.get("CHROME_PATH", "/usr/bin/chromium")
 REPEATS = 7
 
 
 def main() -> None:
-    result = {"machine": machine(), "ready_ms": {}}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("site", nargs="?", default="_build/html", type=Path)
+    parser.add_argument("--store", action="store_true", help="keep them in book/results")
+    args = parser.parse_args()
+    result = {"ready_ms": {}}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu"])
         result["chromium"] = browser.version
@@ -37,7 +40,7 @@ def main() -> None:
         for name, last in (("denoising", "denoising"), ("plane", "step"), ("images", "images")):
             page, times = browser.new_page(), []
             for _ in range(REPEATS):
-                page.goto((SITE / f"book/live-{name}.html").as_uri())
+                page.goto((args.site.resolve() / f"book/live-{name}.html").as_uri())
                 page.wait_for_selector(f"#live-{last}[data-ready=yes]")
                 times.append(page.evaluate("ddganLive.readyAt"))
             result["ready_ms"][f"live-{name}"] = round(statistics.median(times))
@@ -47,7 +50,9 @@ def main() -> None:
                 result["images_ms"] = median(page, "Draw 6 images", "imagesNow")
             page.close()
         browser.close()
-    print(json.dumps(result, indent=1))
+    print(json.dumps(result | results.machine(), indent=1))
+    if args.store:
+        results.store("bench_live", "python benchmarks/live.py --store", result)
 
 
 if __name__ == "__main__":

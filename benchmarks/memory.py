@@ -13,6 +13,7 @@ import time
 
 import torch
 
+from ddgan_lite import results
 from ddgan_lite.model import DDGAN
 from ddgan_lite.presets import preset
 
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--preset", default="lsun_church_256")
     parser.add_argument("--n", type=int, default=16, help="images (16)")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--store", action="store_true", help="keep them in book/results")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model = DDGAN(preset(args.preset).config)
@@ -30,19 +32,19 @@ def main() -> None:
     loaded = peak()
     begin = time.process_time()
     images = model.sample(args.n)
-    print(
-        json.dumps(
-            vars(args)
-            | {
-                "torch": torch.__version__,
-                "generator_parameters": sum(p.numel() for p in model.generator.parameters()),
-                "shape": tuple(images.shape),
-                "cpu_s": round(time.process_time() - begin, 1),
-                "loaded_gib": round(loaded, 3),
-                "peak_gib": round(peak(), 3),
-            }
-        )
-    )
+    found = {
+        "preset": args.preset,
+        "n": args.n,
+        "threads": args.threads,
+        "generator_parameters": sum(p.numel() for p in model.generator.parameters()),
+        "shape": tuple(images.shape),
+        "cpu_s": round(time.process_time() - begin, 1),
+        "loaded_gib": round(loaded, 3),
+        "peak_gib": round(peak(), 3),
+    }
+    print(json.dumps(found | {"torch": torch.__version__}))
+    if args.store:
+        results.store("bench_memory", f"python benchmarks/memory.py --n {args.n} --store", found)
 
 
 def peak() -> float:

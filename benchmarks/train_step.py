@@ -13,11 +13,13 @@ import argparse
 import contextlib
 import json
 import statistics
+import sys
 import time
 
 import torch
 import torch.nn.functional as F
 
+from ddgan_lite import results
 from ddgan_lite.images import Images
 from ddgan_lite.networks.layers import Resample
 from ddgan_lite.presets import preset
@@ -46,17 +48,8 @@ def cpu_seconds(action) -> float:
     return time.process_time() - begin
 
 
-def main() -> None:
-    """Print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("width", 32), ("ngf", 16), ("batch", 8), ("threads", 1), ("steps", 10)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--channels-last", action=argparse.BooleanOptionalAction)
-    parser.add_argument("--shared-fake", action="store_true", help="one fake for both updates")
-    parser.add_argument("--compare", action="store_true", help="take turns with the long way")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-
+def build(args: argparse.Namespace) -> Trainer:
+    """The paper's recipe for CIFAR-10 on noise, with networks of the width asked for."""
     torch.manual_seed(0)
     chosen = preset(
         "cifar10",
@@ -67,10 +60,23 @@ def main() -> None:
         fresh_fake=not args.shared_fake,
         channels_last=args.channels_last,
     )
-    model = chosen.build()
     data = Images(torch.randint(256, (64, *chosen.config.shape), dtype=torch.uint8), name="noise")
-    trainer = Trainer(model, data, chosen.settings)
-    steps = iter(trainer)
+    return Trainer(chosen.build(), data, chosen.settings)
+
+
+def main() -> None:
+    """Print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, default in (("width", 32), ("ngf", 16), ("batch", 8), ("threads", 1), ("steps", 10)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--channels-last", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--shared-fake", action="store_true", help="one fake for both updates")
+    parser.add_argument("--compare", action="store_true", help="take turns with the long way")
+    parser.add_argument("--store", action="store_true", help="keep them in book/results")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    trainer = build(args)
+    model, steps = trainer.model, iter(trainer)
     ways = {"": contextlib.nullcontext}
     if args.compare:
         ways["long_way_"] = lambda: long_way(trainer)
@@ -99,7 +105,11 @@ def main() -> None:
             ("discriminator", model.discriminator),
         )
     }
-    print(json.dumps(vars(args) | {"torch": torch.__version__} | sizes | medians | ratios))
+    options = {name: value for name, value in vars(args).items() if name != "store"}
+    print(json.dumps(options | {"torch": torch.__version__} | sizes | medians | ratios))
+    if args.store:
+        command = " ".join(["python benchmarks/train_step.py", *sys.argv[1:]])
+        results.store("bench_train_step", command, options | sizes | medians | ratios)
 
 
 @contextlib.contextmanager

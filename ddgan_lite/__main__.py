@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import torch
-from torchvision.utils import save_image
 from tqdm import tqdm
 
 from ddgan_lite.cards import card
@@ -35,6 +34,7 @@ def _train(args: argparse.Namespace) -> None:
         device=args.device,
         keep=args.keep,
         tensorboard=args.tensorboard,
+        start=args.start,
         about={"preset": f"{args.preset}{' (quick)' if args.quick else ''}", "command": args.line},
         root=args.root,
         flip=args.flip,
@@ -70,6 +70,8 @@ def _sample(args: argparse.Namespace) -> None:
         return
     if out.suffix:
         raise ValueError(f"--out must be a .png file or a folder, got {out}.")
+    from torchvision.utils import save_image  # imported when needed: it takes seconds
+
     out.mkdir(parents=True, exist_ok=True)
     rng = torch.Generator(model.device).manual_seed(args.seed)
     for first in tqdm(range(0, args.n, args.batch), unit="batch"):
@@ -159,6 +161,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--data", help=f"{', '.join(IMAGE_SETS)}, or a folder of images")
     train.add_argument("--root", default="data", help="where published sets lie or go (data)")
     train.add_argument("--out", help="the run's folder (runs/PRESET or runs/PRESET-quick)")
+    train.add_argument("--start", help="another run, whose networks are the initial ones")
     train.add_argument(
         "--flip",
         action=argparse.BooleanOptionalAction,

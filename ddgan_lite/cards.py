@@ -56,7 +56,7 @@ def card(source: str | os.PathLike) -> str:
         "training": f"{told('steps', '{:,}')} steps, a batch of {told('batch_size')}",
         "seed": told("seed"),
         "hardware": told("hardware"),
-        "wall time": _duration(known["seconds"]) if "seconds" in known else "not recorded",
+        "training time": _duration(known["seconds"]) if "seconds" in known else "not recorded",
         "code": f"ddgan_lite {told('ddgan_lite')}, commit {told('commit')}; torch {told('torch')}",
         "date": told("date"),
     }

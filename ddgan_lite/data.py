@@ -1,8 +1,6 @@
 """Training data that needs no download: Gaussians in the plane and scikit-learn's digits."""
 
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from ddgan_lite.mixtures import GaussianMixture
@@ -92,6 +90,9 @@ class Digits:
     """
 
     def __init__(self, split: str = "train"):
+        from sklearn.datasets import load_digits  # imported when needed: it takes seconds
+        from sklearn.model_selection import train_test_split
+
         bunch = load_digits()
         images = torch.tensor(bunch.images, dtype=torch.float32) / 8 - 1
         labels = torch.tensor(bunch.target)

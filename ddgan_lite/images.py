@@ -7,20 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
-from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchvision.datasets import CIFAR10, MNIST
-from torchvision.transforms import functional as TF
 
 from ddgan_lite.stored import MODES, DataError, StoredImages, checked
 
-# What torchvision downloads: its reader, the folder under the root, the address.
+# What torchvision downloads: the name of its reader, the folder under the root.
 DOWNLOADS = {
-    "mnist": (MNIST, "MNIST/raw", MNIST.mirrors[0]),
-    "stacked_mnist": (MNIST, "MNIST/raw", MNIST.mirrors[0]),
-    "cifar10": (CIFAR10, CIFAR10.base_folder, CIFAR10.url),
+    "mnist": ("MNIST", "MNIST/raw"),
+    "stacked_mnist": ("MNIST", "MNIST/raw"),
+    "cifar10": ("CIFAR10", "cifar-10-batches-py"),
 }
 # What a user brings: the LMDB under the root, how many images of it to take, where to get it.
 PLACES = {
@@ -193,6 +191,9 @@ def photographs(size: int = 32, channels: int = 3, number: int = 10_000) -> Imag
         >>> len(crops), crops.shape, crops.flip
         (4, (3, 16, 16), True)
     """
+    from sklearn.datasets import load_sample_images  # these two take seconds to import
+    from torchvision.transforms.functional import pil_to_tensor
+
     photos = [Image.fromarray(p).convert(MODES[channels]) for p in load_sample_images().images]
     width, height = photos[0].size
     if size > height:
@@ -204,7 +205,7 @@ def photographs(size: int = 32, channels: int = 3, number: int = 10_000) -> Imag
     images = torch.empty(number, channels, size, size, dtype=torch.uint8)
     for i, box in enumerate(torch.stack([left, top, left + side, top + side], 1).tolist()):
         crop = photos[i % 2].resize((size, size), Image.Resampling.BICUBIC, box, reducing_gap=1.5)
-        images[i] = TF.pil_to_tensor(crop)
+        images[i] = pil_to_tensor(crop)
     return Images(images, name="photographs", flip=True)
 
 
@@ -213,10 +214,14 @@ def _downloaded(source: str, root: Path, train: bool, download: bool) -> Images:
 
     StackedMNIST as published: every digit twice in each channel, in orders of their own.
     """
-    reader, folder, address = DOWNLOADS[source]
+    from torchvision import datasets  # takes seconds to import
+
+    kind, folder = DOWNLOADS[source]
+    reader = getattr(datasets, kind)
     try:
         found = reader(root, train=train, download=download)
     except Exception as error:  # of the network, the disk, an archive or a file cut short
+        address = reader.url if kind == "CIFAR10" else reader.mirrors[0]
         raise DataError(
             f"{source} cannot be read from {root / folder} ({' '.join(str(error).split())}): give "
             f"download=True and a connection, or fill that folder from {address}."
@@ -225,7 +230,7 @@ def _downloaded(source: str, root: Path, train: bool, download: bool) -> Images:
     if source == "cifar10":
         pixels = pixels.permute(0, 3, 1, 2).contiguous()
     else:
-        pixels = TF.pad(pixels, 2).unsqueeze(1)  # 28 to 32 pixels
+        pixels = F.pad(pixels, (2, 2, 2, 2)).unsqueeze(1)  # 28 to 32 pixels
     if source == "stacked_mnist":
         rng = torch.Generator().manual_seed(0)
         orders = [torch.randperm(len(pixels), generator=rng) for _ in range(6)]

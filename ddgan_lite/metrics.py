@@ -2,13 +2,16 @@
 
 import math
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
-from sklearn.svm import SVC
 from torch import Tensor
 
 from ddgan_lite.data import Digits
 from ddgan_lite.mixtures import GaussianMixture
+
+if TYPE_CHECKING:
+    from sklearn.svm import SVC
 
 
 def mixture_scores(samples: Tensor, mixture: GaussianMixture, seed: int = 0) -> dict[str, float]:
@@ -125,7 +128,9 @@ def read_digits(stacks: Tensor) -> Tensor:
 
 
 @cache
-def _judge() -> SVC:
+def _judge() -> "SVC":
+    from sklearn.svm import SVC  # imported when needed: it takes seconds
+
     digits = Digits("train")
     return SVC(gamma=0.03, C=10).fit(digits.images.flatten(1), digits.labels)
 

@@ -19,7 +19,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from ddgan_lite.mixtures import GaussianMixture
 
@@ -244,6 +243,8 @@ def images(ax: Axes, batch: Tensor, *, columns: int = 8) -> None:
         >>> ax.images[0].get_array().shape  # 2 rows of 3, a line of one pixel around each
         (19, 28, 3)
     """
+    from torchvision.utils import make_grid  # imported when needed: it takes seconds
+
     grid = make_grid((batch.clamp(-1, 1) + 1) / 2, nrow=columns, padding=1, pad_value=1)
     ax.imshow(grid.permute(1, 2, 0).cpu(), interpolation="nearest")
     ax.axis("off")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ddgan_lite import checkpoints
+from ddgan_lite.model import DDGAN
 from ddgan_lite.networks import describe
 from ddgan_lite.settings import SPEED
 from ddgan_lite.training import Trainer
@@ -129,6 +130,43 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise checkpoints.CheckpointError(f"{path} cannot be resumed here: {error}.") from error
     return header
+
+
+def begin_with(model: DDGAN, source: str | os.PathLike) -> None:
+    """Give ``model`` the networks of another run, from which a new run then starts.
+
+    Args:
+        model: of the same configuration.
+        source: a training checkpoint, or the folder of a run, whose newest one is taken.
+
+    Raises:
+        FileNotFoundError: if there is no training checkpoint.
+        CheckpointError: if it is not a whole one, or holds other networks.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from ddgan_lite.data import gaussian_grid
+        >>> from ddgan_lite.presets import PRESETS
+        >>> chosen = PRESETS["gaussians"]
+        >>> first = Trainer(chosen.build(), gaussian_grid(), chosen.settings)
+        >>> other = chosen.build()
+        >>> with TemporaryDirectory() as folder:
+        ...     begin_with(other, save(first, f"{folder}/run.safetensors"))
+        >>> weights = (next(model.generator.parameters()) for model in (first.model, other))
+        >>> torch.equal(*weights)
+        True
+    """
+    path = Path(source)
+    if path.is_dir():
+        history = checkpoints.history(path / "checkpoints")
+        if not history:
+            raise FileNotFoundError(f"The folder {path} holds no training checkpoint.")
+        path = history[-1]
+    tensors, _ = checkpoints.read(path)
+    for name in ("generator", "discriminator"):
+        network, part = getattr(model, name), checkpoints.section(tensors, name)
+        checkpoints.check_names(path, part, network.state_dict())
+        network.load_state_dict(part)
 
 
 def _networks(trainer: Trainer) -> dict[str, nn.Module]:

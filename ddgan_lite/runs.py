@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torchvision.utils import save_image
 
 from ddgan_lite import checkpoints, resume
 from ddgan_lite.model import DDGAN
@@ -34,14 +33,15 @@ def run(
     device: str | torch.device | None = None,
     keep: int = 2,
     tensorboard: bool = False,
+    start: str | os.PathLike | None = None,
     about: dict[str, object] | None = None,
     **options: object,
 ) -> Iterator[dict]:
     """Train ``preset`` in ``folder``, or go on with what is there; yields the lines of the log.
 
     A line holds ``step``, ``seconds`` of training so far, ``images_per_second``, the mean of
-    each loss since the last line, and with images ``d_real_by_step`` and ``d_fake_by_step``,
-    the discriminator's losses at t = 1..T.
+    each loss since the last line, and with images the discriminator's losses at t = 1..T,
+    ``d_real_by_step`` and ``d_fake_by_step``, or ``d_relativistic_by_step``.
 
     Args:
         preset: the experiment.
@@ -50,6 +50,7 @@ def run(
         device: where to train; left out, the best there is.
         keep: checkpoints to keep, at least 1.
         tensorboard: write its files as well.
+        start: another run, or a training checkpoint, whose networks are the initial ones.
         about: what else the model's card should say, as the preset's name or the command.
         options: for loading the data, see :func:`ddgan_lite.images.load_images`.
 
@@ -80,7 +81,10 @@ def run(
         if data is None:
             data = load_data(preset.data, preset.config.shape, **options)
     torch.manual_seed(preset.settings.seed)  # decides the initial weights
-    trainer = Trainer(preset.build().to(device), data, preset.settings)
+    model = preset.build()
+    if start is not None:
+        resume.begin_with(model, start)
+    trainer = Trainer(model.to(device), data, preset.settings)
     record = {"data": getattr(data, "name", preset.data)}
     good, begun = _go_on(trainer, folder, record["data"])
     record["seconds"] = begun
@@ -103,7 +107,8 @@ def run(
                 line["images_per_second"] = round(made / (elapsed - last_time), 3)
                 line |= {name: sum(values) / len(values) for name, values in sums.items()}
                 if images:
-                    by_step = losses_by_step(trainer.model, probe)
+                    pairs = preset.settings.relativistic
+                    by_step = losses_by_step(trainer.model, probe, relativistic=pairs)
                     line |= {f"{name}_by_step": values for name, values in by_step.items()}
                 sums, last_step, last_time = {}, step, elapsed
                 if log:
@@ -238,6 +243,8 @@ def write_grid(model: DDGAN, path: str | os.PathLike, n: int = 64, seed: int = 0
         ...     Image.open(path).size  # 8 columns, 2 rows, 2 pixels between them
         (82, 22)
     """
+    from torchvision.utils import save_image  # imported when needed: it takes seconds
+
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = torch.Generator(model.device).manual_seed(seed)

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms import functional as TF
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 SUFFIXES = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
@@ -106,6 +105,8 @@ class StoredImages:
         Raises:
             DataError: naming the file, if it cannot be read or has the wrong size.
         """
+        from torchvision.transforms import functional as TF  # takes seconds to import
+
         entry = self.entries[index]
         where = entry if isinstance(entry, Path) else f"{self.path} at key {entry!r}"
         try:

@@ -4,12 +4,10 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import broadcast, parse_flag_from_env, reduce
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from ddgan_lite.ema import EMA
@@ -25,6 +23,9 @@ from ddgan_lite.objectives import (
 )
 from ddgan_lite.randomness import SharedGenerator, own_rows
 from ddgan_lite.settings import PRECISIONS, TrainSettings
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 
 class Data(Protocol):
@@ -69,7 +70,7 @@ class AdversarialModel(Protocol):
     def fake_like(self, real: Tensor, condition: tuple, rng: torch.Generator | None) -> Tensor: ...
 
 
-def this_process() -> PartialState:
+def this_process() -> "PartialState":
     """Which of the processes of ``accelerate launch`` this is, and its device.
 
     Several processes without a CUDA device meet on the CPU; Accelerate would leave each alone.
@@ -79,6 +80,9 @@ def this_process() -> PartialState:
         >>> process.num_processes, process.is_main_process
         (1, True)
     """
+    from accelerate import PartialState  # imported when needed: it takes a while
+    from accelerate.utils import parse_flag_from_env
+
     several = int(os.environ.get("WORLD_SIZE", 1)) > 1
     without_gpu = several and not torch.cuda.is_available()
     return PartialState(cpu=without_gpu or parse_flag_from_env("ACCELERATE_USE_CPU"))
@@ -165,7 +169,7 @@ class Trainer:
             if self.compiled:
                 network.compile()
             for weight in network.parameters() if self.processes > 1 else ():
-                weight.data.copy_(broadcast(weight.data))  # all start where the first does
+                distributed.broadcast(weight.data, src=0)  # all start where the first does
 
         self.weights = [list(network.parameters()) for network in networks]
         rates = (settings.lr_generator, settings.lr_discriminator)
@@ -327,7 +331,7 @@ class Trainer:
         """Average the gradients over the processes, and move one network's weights."""
         weights = self.weights[network]
         if self.processes > 1:
-            mean = reduce(torch.cat([weight.grad.flatten() for weight in weights]), "mean")
+            mean = _mean(torch.cat([weight.grad.flatten() for weight in weights]))
             sizes = [weight.numel() for weight in weights]
             for weight, gradient in zip(weights, mean.split(sizes), strict=True):
                 weight.grad.copy_(gradient.view_as(weight))
@@ -338,7 +342,7 @@ class Trainer:
     def _read(self, sums: dict[str, Tensor]) -> dict[str, float]:
         losses = torch.stack(list(sums.values())) / self.settings.accumulate
         if self.processes > 1:
-            losses = reduce(losses, "mean")
+            losses = _mean(losses)
         values = dict(zip(sums, losses.tolist(), strict=True))  # one transfer from the device
         if not all(math.isfinite(value) for value in values.values()):
             raise FloatingPointError(
@@ -346,6 +350,12 @@ class Trainer:
                 "learning rate or a larger r1."
             )
         return values
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean over all processes, in place."""
+    distributed.all_reduce(values)
+    return values.div_(distributed.get_world_size())
 
 
 def _add(sums: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
@@ -378,8 +388,12 @@ def train(
 
 
 @torch.no_grad()
-def losses_by_step(model: DDGAN, x_0: Tensor, seed: int = 0) -> dict[str, list[float]]:
-    """The discriminator's two losses at each t = 1..T, on the same clean samples x_0 (n, ...).
+def losses_by_step(
+    model: DDGAN, x_0: Tensor, *, relativistic: bool = False, seed: int = 0
+) -> dict[str, list[float]]:
+    """The discriminator's losses at each t = 1..T, on the same clean samples x_0 (n, ...).
+
+    Two of them, or the one of the relativistic loss, under which only differences of logits count.
 
     Noise makes the discriminator's task harder: its loss at t = 1 is the lowest (Xiao et al.
     2022, appendix D). Uses random numbers of its own, so looking does not change a run.
@@ -391,12 +405,16 @@ def losses_by_step(model: DDGAN, x_0: Tensor, seed: int = 0) -> dict[str, list[f
         {'d_real': 4, 'd_fake': 4}
     """
     rng = torch.Generator(x_0.device).manual_seed(seed)
-    losses: dict[str, list[float]] = {"d_real": [], "d_fake": []}
+    losses: dict[str, list[float]] = {}
     for t in range(1, model.diffusion.num_steps + 1):
         steps = torch.full((len(x_0),), t, device=x_0.device)
         real, x_t = model.diffusion.q_sample_pair(x_0, steps, rng)
         fake = model.fake_like(real, (x_t, steps), rng)
         logits = [model.discriminator(x_prev, x_t, steps) for x_prev in (real, fake)]
-        for name, loss in discriminator_loss(*logits).items():
-            losses[name].append(loss.item())
+        if relativistic:
+            terms = {"d_relativistic": relativistic_loss(*logits)}
+        else:
+            terms = discriminator_loss(*logits)
+        for name, loss in terms.items():
+            losses.setdefault(name, []).append(loss.item())
     return losses

@@ -1,6 +1,9 @@
 """Model cards: every shipped weight has a whole one; what a file does not say is not made up."""
 
+import importlib
 import re
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +15,9 @@ from ddgan_lite.model import DDGAN
 from ddgan_lite.networks import ConvConfig, MLPConfig
 from ddgan_lite.presets import PRESETS, preset
 from ddgan_lite.runs import run
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+ship = importlib.import_module("ship")
 
 ABOUT = {
     "data": "points", "preset": "gaussians", "steps": 9000, "batch_size": 64, "seed": 3,
@@ -33,7 +39,7 @@ def test_a_card_says_what_the_header_says(file):
         "# mine.safetensors",
         "| networks | mlp, samples of shape 2, T = 4; 5,522 weights, float32 |",
         "| training | 9,000 steps, a batch of 64 |",
-        "| wall time | 1 h 2 min |",
+        "| training time | 1 h 2 min |",
         "| code | ddgan_lite 0.1, commit abc; torch 2.15 |",
         "Scores: 10,000 samples",
         "| hq3 | 0.9512 |",
@@ -105,6 +111,10 @@ def test_a_shipped_model_is_the_one_its_preset_describes(path):
         assert known["steps"] == chosen.settings.steps
         assert known["batch_size"] == chosen.settings.batch_size
         assert known["seed"] == chosen.settings.seed
+
+
+def test_the_page_of_the_weights_shows_the_cards_of_the_files():
+    assert results.find("cards.md").read_text() == ship.page()
 
 
 def test_what_is_shipped_stays_small():

@@ -522,8 +522,8 @@ def test_sets_that_are_not_there_say_how_to_get_them(tmp_path, monkeypatch, name
     def offline(self):
         raise URLError("no route\nto host")
 
-    reader, folder, _ = images.DOWNLOADS[name]
-    monkeypatch.setattr(reader, "download", offline)
+    reader, folder = images.DOWNLOADS[name]
+    monkeypatch.setattr(getattr(torchvision.datasets, reader), "download", offline)
     sentence = rf"{name} cannot be read from {tmp_path / folder} \(.*\): give download=True .* http"
     refused(sentence, name, root=tmp_path, download=False)
     refused(r"no route to host>\): give", name, root=tmp_path)

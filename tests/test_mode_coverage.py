@@ -48,7 +48,7 @@ def needed_cells():
     """The chapter's code cells, without those of the small digits: the full profile uses none."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    first = next(i for i, cell in enumerate(cells) if "def mnist_judge" in cell)
+    first = next(i for i, cell in enumerate(cells) if "reader, real = " in cell)
     last = next(i for i, cell in enumerate(cells) if "mode_scores(torch.cat" in cell)
     opening = [
         next(cell for cell in cells if text in cell)
@@ -73,7 +73,6 @@ def test_the_full_profile_trains_on_stacked_mnist_and_scores_it(provide, tmp_pat
         "profile": "full",
         "data_root": str(tmp_path),
         "changes": TINY,
-        "judge_steps": 60,
         "num_samples": 48,
     }
     (imports, defaults, check), cells = needed_cells()
@@ -86,7 +85,7 @@ def test_the_full_profile_trains_on_stacked_mnist_and_scores_it(provide, tmp_pat
         exec(cell, space)
     lines = capsys.readouterr().out.splitlines()
     judged = next(line for line in lines if line.startswith("the judge reads"))
-    assert float(judged.split()[3]) > 50  # 60 steps make no expert, but no coin either
+    assert float(judged.split()[3]) > 50  # other digits than it has learned, or MNIST's own
 
     for step in (1, 2, 3):
         (line,) = [line for line in lines if line.startswith(f"{step} {{")]

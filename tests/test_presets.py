@@ -101,6 +101,14 @@ def test_every_image_preset_has_a_quick_size():
     assert QUICK.keys() == PRESETS.keys() - {"gaussians", "stacked_digits"}
 
 
+def test_the_speedrun_makes_a_file_small_enough_for_git_and_sees_the_data_often():
+    chosen = preset("speedrun")
+    weights = sum(weight.numel() for weight in chosen.config.build_generator().parameters())
+    assert 2 * weights <= 12e6  # bytes in half precision
+    assert chosen.settings.steps * chosen.settings.batch_size >= 100 * 50_000
+    assert preset("speedrun", quick=True).settings.relativistic  # the same objective, small
+
+
 def test_the_model_is_that_of_the_preset():
     chosen = preset("gaussians", num_steps=2, step_weights=(3, 1))
     model = chosen.build()

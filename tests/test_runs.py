@@ -103,6 +103,18 @@ def test_lines_of_images_hold_the_losses_by_step(drawn):
             assert all(math.isfinite(value) for value in line[name])
 
 
+def test_a_relativistic_run_holds_the_loss_it_trains_on(tmp_path):
+    rules = pictures(relativistic=True, r2=0.1, fresh_fake=False)
+    lines = go(rules, tmp_path, data=tiny.images())
+    for line in lines:
+        assert len(line["d_relativistic_by_step"]) == tiny.UNET.num_steps
+        assert "d_real_by_step" not in line
+    assert lines[0]["d_relativistic"] == pytest.approx(math.log(2), abs=1e-4)  # silent at the start
+    assert lines[0]["d_relativistic_by_step"] == pytest.approx(
+        [math.log(2)] * tiny.UNET.num_steps, abs=0.05
+    )
+
+
 @pytest.mark.parametrize(("keep", "kept"), [(1, [7]), (2, [6, 7]), (9, [3, 6, 7])])
 def test_the_newest_checkpoints_are_kept(keep, kept, tmp_path):
     go(points(), tmp_path, keep=keep)
@@ -342,3 +354,43 @@ def test_weights_that_diverge_are_not_saved(tmp_path, monkeypatch):
     with pytest.raises(FloatingPointError, match=r"weights are no longer finite at step 6.*0003"):
         go(points(), tmp_path)
     assert steps_saved(tmp_path) == [3]
+
+
+# -- from the networks of another run -------------------------------------------------------------
+
+
+def test_a_run_can_start_from_the_networks_of_another(done, tmp_path):
+    folder, _ = done
+    rules = points(lr_generator=1e-9, lr_discriminator=1e-9, lr_end=0)  # learns next to nothing
+    go(rules, tmp_path / "on", start=folder)
+    newest = checkpoints.history(folder / "checkpoints")[-1]
+    theirs = checkpoints.section(checkpoints.read(newest)[0], "generator")
+    for name, weight in DDGAN.load(tmp_path / "on").generator.state_dict().items():
+        assert torch.allclose(weight, theirs[name], atol=1e-5)
+    go(rules, tmp_path / "afresh")
+    fresh = weights(tmp_path / "afresh")
+    assert any((fresh[name] - theirs[name]).abs().max() > 1e-3 for name in theirs)
+
+
+def test_a_run_that_started_from_another_goes_on_with_itself(done, tmp_path):
+    folder, _ = done
+    go(points(), tmp_path / "whole", start=folder)
+    lines = run(points(), tmp_path / "parts", device="cpu", start=folder)
+    for _ in range(2):
+        next(lines)
+    lines.close()
+    go(points(), tmp_path / "parts", start=folder)
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_what_no_run_can_start_from_is_refused(done, tmp_path):
+    folder, _ = done
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no training checkpoint"):
+        go(points(), tmp_path / "a", start=tmp_path / "empty")
+    with pytest.raises(FileNotFoundError, match="There is no checkpoint file at"):
+        go(points(), tmp_path / "a", start=tmp_path / "absent")
+    with pytest.raises(CheckpointError, match="does not fit"):
+        go(points(width=24), tmp_path / "a", start=folder)
+    with pytest.raises(CheckpointError, match="does not fit"):  # a model holds no discriminator
+        go(points(), tmp_path / "a", start=folder / "model.safetensors")

@@ -5,9 +5,13 @@
 Notebooks run through papermill, each in a fresh kernel, into a staging folder; the sources
 stay as they are. A notebook is run again only when its code, the library, its parameters or
 the lock changed. Jupyter Book's own cache is off: it does not see edits of the library.
+
+Two run at a time, the longest first, so that none is left to end alone. How long each took goes to
+``_build/times.json``; ``python benchmarks/book.py`` keeps it with the results.
 """
 
 import argparse
+import datetime
 import hashlib
 import json
 import os
@@ -27,6 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"
 STAGING = BUILD / "src"
+TIMES = BUILD / "times.json"
+RECORDED = ROOT / "book/results/bench_book.json"
 # Where the blanks of the student notebooks begin and end; no page shows these lines.
 MARKER = re.compile(rf"^[ \t]*{student.MARK.pattern}[ \t]*\n?", re.MULTILINE)
 
@@ -67,6 +73,12 @@ def execute(notebook: Path, profile: str) -> tuple[str, float | None, bool]:
     return notebook.stem, time.perf_counter() - begin, result.returncode == 0
 
 
+def longest_first(notebooks: list[Path]) -> list[Path]:
+    """By the seconds on record; a chapter without any is new and might be the longest."""
+    record = json.loads(RECORDED.read_text())["chapters"] if RECORDED.exists() else {}
+    return sorted(notebooks, key=lambda notebook: -record.get(notebook.stem, float("inf")))
+
+
 def stage(notebooks: list[Path]) -> None:
     """Lay out what Jupyter Book reads: the prose as it is, the notebooks as executed."""
     shutil.rmtree(STAGING, ignore_errors=True)
@@ -90,10 +102,21 @@ def main() -> int:
     EXECUTED.mkdir(parents=True, exist_ok=True)
 
     print(f"Executing {len(notebooks)} notebooks ...", flush=True)
-    begin = time.perf_counter()
-    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        results = list(pool.map(lambda notebook: execute(notebook, profile), notebooks))
-    total = time.perf_counter() - begin
+    at_once = min(2, os.cpu_count() or 1)
+    begin, before = time.perf_counter(), os.times()
+    with ThreadPoolExecutor(at_once) as pool:
+        jobs = [pool.submit(execute, each, profile) for each in longest_first(notebooks)]
+        results = sorted(job.result() for job in jobs)
+    total, after = time.perf_counter() - begin, os.times()
+    times = {
+        "date": datetime.date.today().isoformat(),
+        "profile": profile,
+        "at_once": at_once,
+        "wall_s": total,
+        "cpu_s": sum(after[2:4]) - sum(before[2:4]),  # of the kernels: user and system
+        "chapters": {name: seconds for name, seconds, _ in results},  # None: was unchanged
+    }
+    TIMES.write_text(json.dumps(times, indent=1) + "\n")
     print(f"\n{'chapter':<32}{'seconds':>10}")
     for name, seconds, passed in results:
         state = "unchanged" if seconds is None else f"{seconds:.1f}"

@@ -119,6 +119,9 @@ def show_mnist(model: DDGAN, known: dict, run: Path, root: Path, command: str) -
         "samples": samples, "training digits": some, "held-out digits": held_out,
         "two digits laid over each other": overlaid, "blurred digits": blurred, "noise": noise,
     }  # fmt: skip
+    for t in range(1, model.diffusion.num_steps):  # only the last t steps are the model's
+        x_t = model.diffusion.q_sample(some, t, rng)
+        *_, judged[f"from true x_{t}"] = model.denoise_steps(x_t, t, rng=rng)
     pixels, by_pixels = nearest(samples[:2_000], train.flatten(1))
     held, _ = nearest(held_out[:2_000], train.flatten(1))
     features = judge.look(samples[:2_000])[0], judge.look(train)[0]
@@ -153,6 +156,11 @@ def show_mnist(model: DDGAN, known: dict, run: Path, root: Path, command: str) -
     for step in GRIDS:
         picture = Image.open(run / "samples" / f"step_{step:08d}.png").convert("L")
         picture.save(results.folder() / f"mnist-step-{step}.png", optimize=True)
+
+
+def page() -> str:
+    """Every card, as book/weights.md includes it."""
+    return "\n\n".join(f"#{cards.card(path)}" for path in cards.shipped()) + "\n"
 
 
 def main() -> None:

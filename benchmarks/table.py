@@ -1,0 +1,170 @@
+"""The tables of the page on benchmarks, from the stored results.
+
+    python benchmarks/table.py
+
+Reads ``bench_*.json`` and ``gpu.json`` in ``book/results``, and writes ``benchmarks*.md`` there.
+What was not measured stands there as not measured.
+"""
+
+from collections.abc import Iterator
+
+from ddgan_lite import results
+
+# The published code was timed once, where it could be run, beside the first version of this one:
+# the quotients of their CPU seconds, for a step of training and for a batch sampled.
+FIRST_TO_PUBLISHED = {"plain_step": 0.43 / 1.30, "sample": 0.33 / 0.42}
+Row = tuple[str, str, str, str]  # what, bar, measured, where
+
+
+def stored(name: str) -> dict | None:
+    """A result of :func:`ddgan_lite.results.store`, None if it is not there."""
+    try:
+        return results.load(name)
+    except FileNotFoundError:
+        return None
+
+
+def where(result: dict) -> str:
+    about = result["provenance"]
+    return f"{about['hardware']}, {about['date']}, `{about['commit']}`"
+
+
+def row(result: dict, name: str, bar: str, measured: str) -> Row:
+    return (name, bar, measured, where(result))
+
+
+def missing(name: str, bar: str, why: str) -> Row:
+    return (name, bar, f"not measured: {why}", "")
+
+
+def image_networks() -> Iterator[Row]:
+    """A training step and a batch sampled on a CPU."""
+    versions, step = stored("bench_versions"), stored("bench_train_step")
+    bars = {
+        ("plain_step", False): ("Training step / the published code's", "≤ 0.36, hoped for 0.25"),
+        ("plain_step", True): ("The same, one fake for both updates", "none"),
+        ("sample", False): ("Sampling / the published code's", "≤ 0.75, hoped for 0.5"),
+    }
+    for (kind, shared), (name, bar) in bars.items():
+        if versions is None:
+            yield missing(name, bar, "`python benchmarks/versions.py --store`")
+            continue
+        now = next(r for r in versions["rows"] if not r["commit"] and r["shared_fake"] == shared)
+        found = now[f"{kind}_ratio"] * FIRST_TO_PUBLISHED[kind]
+        yield row(versions, name, bar, f"{found:.2f}, inferred")
+    name, bar = "Training step, 32 pixels, batch 8, one thread", "none"
+    if step is None:
+        yield missing(name, bar, "`python benchmarks/train_step.py --compare --store`")
+    else:
+        seconds = f"{step['plain_step_s']:.2f} CPU s; with R1 {step['r1_step_s']:.2f}"
+        yield row(step, name, bar, seconds)
+        if step["compare"]:
+            ratio = f"{step['ratio_plain_step_s']:.2f}; sampling {step['ratio_sample_s']:.2f}"
+            yield row(step, "The same / the long way round", "none", ratio)
+
+    profile, name = stored("bench_profile"), "The least a step could take"
+    if profile is None:
+        yield missing(name, "none", "`python benchmarks/profile_step.py --store`")
+    else:
+        sums, rate = profile["plain_step_gflop"], max(profile["gflop_per_cpu_s"].values())
+        text = f"{sums / rate:.2f} CPU s: {sums:.0f} GFLOP at {rate:.0f} a second"
+        yield row(profile, name, "none", text)
+
+
+def others() -> Iterator[Row]:
+    """The rest that needs no GPU."""
+    gaussians = stored("bench_gaussians")
+    name = "25 Gaussians, to the end of the recipe"
+    bar = "HQ3 ≥ 93 %, 25 modes, ≤ 90 CPU s"
+    if gaussians is None:
+        yield missing(name, bar, "`python benchmarks/gaussians.py --seeds 5 --store`")
+    else:
+        rows = gaussians["rows"]
+        worst, slowest = min(r["hq3"] for r in rows), max(r["cpu_seconds"] for r in rows)
+        modes = min(r["modes50"] for r in rows)
+        text = f"{100 * worst:.1f} %, {modes} modes, {slowest:.0f} CPU s"
+        yield row(gaussians, name, bar, f"{text} (the worst of {len(rows)} seeds)")
+
+    memory, name, bar = stored("bench_memory"), "Memory, 16 images of 256 pixels", "< 2 GiB"
+    if memory is None:
+        yield missing(name, bar, "`python benchmarks/memory.py --store`")
+    else:
+        yield row(memory, name, bar, f"{memory['peak_gib']:.2f} GiB for {memory['n']}")
+
+    imports, bar = stored("bench_imports"), "< 0.3 s beyond PyTorch"
+    if imports is None:
+        yield missing("Import", bar, "`python benchmarks/import_time.py --store`")
+    else:
+        slow = max(imports["rows"], key=lambda r: r["cpu_extra_s"])
+        text = f"{slow['cpu_extra_s']:.2f} CPU s (`{slow['module']}`)"
+        yield row(imports, "Import, the slowest of seven modules", bar, text)
+
+    book, name, bar = stored("bench_book"), "The whole book, two chapters at a time", "≤ 8 min"
+    if book is None:
+        yield missing(name, bar, "`make clean book`, `python benchmarks/book.py`")
+    else:
+        longest = max(book["chapters"], key=book["chapters"].get)
+        text = f"{book['wall_s'] / 60:.1f} min; the longest, {longest[:2]}, "
+        yield row(book, name, bar, text + f"{book['chapters'][longest] / 60:.1f}")
+
+    live = stored("bench_live")
+    for name, bar in (("Live pages, ready", "≤ 1 s"), ("2,000 samples in the page", "≤ 0.3 s")):
+        if live is None:
+            yield missing(name, bar, "`python benchmarks/live.py --store`")
+        else:
+            ready = max(live["ready_ms"].values())
+            found = ready if bar == "≤ 1 s" else live["samples_ms"]
+            yield row(live, name, bar, f"{found / 1000:.2f} s")
+
+
+def gpu() -> Iterator[Row]:
+    """What benchmarks/gpu.py can judge; its bars, unmet ones too, or that none was there."""
+    result, none = stored("gpu"), "no GPU was lent"
+    known = {
+        "Difference from the CPU, largest relative one": "at most 0.001",
+        "Training, bfloat16, compiled, channels_last / float32": "at least 3",
+        "100 CIFAR-10 images, ms": "at most 50",
+    }
+    if result is None:
+        yield from (missing(f"GPU: {name}", bar, none) for name, bar in known.items())
+        return
+    for name, found in result.get("bars", {}).items():
+        verdict = "" if found.get("met", True) else " (missed)"
+        bar = found.get("bar", "none")
+        yield row(result, f"GPU: {name}", bar, f"{found['measured']:.3g}{verdict}")
+
+
+def lines(header: str, rows: Iterator[tuple[str, ...]]) -> str:
+    head = [f"| {header} |", "|" + "---|" * (header.count("|") + 1)]
+    return "\n".join(head + [f"| {' | '.join(cells)} |" for cells in rows]) + "\n"
+
+
+def versions() -> Iterator[tuple[str, ...]]:
+    """This library's versions against the first of them."""
+    for each in (stored("bench_versions") or {"rows": []})["rows"]:
+        cells = [f"{each[f'{kind}_ratio']:.2f}" for kind in ("plain_step", "r1_step", "sample")]
+        yield (f"`{each['commit']}`" if each["commit"] else "", each["change"], *cells)
+
+
+def costs() -> Iterator[tuple[str, ...]]:
+    """The profile of a step, down to one per cent."""
+    for each in (stored("bench_profile") or {"rows": []})["rows"]:
+        if each["share"] >= 0.01:
+            calls = f"{each['calls_per_step']:,.0f}"
+            yield (each["kind"], f"{100 * each['share']:.0f} %", calls)
+
+
+def tables() -> dict[str, str]:
+    """File name to text."""
+    first = [*image_networks(), *others(), *gpu()]
+    return {
+        "benchmarks.md": lines("what | bar | measured | where, when, commit", first),
+        "benchmarks-versions.md": lines("commit | change | step | R1 step | sampling", versions()),
+        "benchmarks-profile.md": lines("operation | share of a step | calls", costs()),
+    }
+
+
+if __name__ == "__main__":
+    for name, text in tables().items():
+        (results.folder() / name).write_text(text)
+        print(text)

@@ -1,0 +1,55 @@
+"""The tables on benchmarks are those of the stored results; what was not measured says so."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ddgan_lite import results
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+table = importlib.import_module("table")
+TABLES = table.tables()
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_committed_table_is_that_of_the_results(name):
+    assert results.find(name).read_text() == TABLES[name], "python benchmarks/table.py"
+    assert f"{{include}} results/{name}\n" in (ROOT / "book/benchmarks.md").read_text()
+
+
+def test_what_was_not_measured_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "folder", lambda: tmp_path)
+    rows = table.tables()["benchmarks.md"].splitlines()[2:]
+    assert len(rows) >= 12
+    assert all("not measured: " in row for row in rows)
+    assert sum("no GPU was lent" in row for row in rows) == 3
+
+
+def test_a_measurement_of_a_gpu_is_shown_even_if_it_misses_its_bar(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "folder", lambda: tmp_path)
+    about = {"hardware": "a GPU", "date": "2026-11-23", "commit": "abc"}
+    bars = {
+        "slow": {"measured": 61.23, "bar": "at most 50", "met": False},
+        "tf32": {"measured": 2.0},
+    }
+    (tmp_path / "gpu.json").write_text(json.dumps({"provenance": about, "bars": bars}))
+    text = table.tables()["benchmarks.md"]
+    assert "| GPU: slow | at most 50 | 61.2 (missed) | a GPU, 2026-11-23, `abc` |" in text
+    assert "| GPU: tf32 | none | 2 |" in text and "no GPU was lent" not in text
+
+
+# What takes seconds to import, and is left to the functions that need it.
+LATE = ("accelerate", "huggingface_hub", "lmdb", "scipy", "sklearn", "torch._dynamo", "torchvision")
+FIRST = ("model", "training", "presets", "plots", "metrics", "data", "networks")
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_nothing_slow_is_imported_before_it_is_needed(name):
+    code = f"import ddgan_lite.{name}, sys; print(*sorted(set({LATE}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
