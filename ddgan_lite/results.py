@@ -98,9 +98,17 @@ def machine(device: torch.device | str = "cpu") -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The commit of the checkout that runs, "unknown" outside one."""
-    command = ["git", "-C", str(HERE.parent), "describe", "--always", "--dirty"]
+    """The commit of the checkout that runs, "unknown" outside one.
+
+    "-dirty" if anything differs from it but the book's prose and results: those change no result.
+    """
+    git = ["git", "-C", str(HERE.parent)]
+    asked = ["describe", "--always"], ["diff", "HEAD", "--stat", ":/", ":(exclude,top)book"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        commit, changes = (
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
+            for words in asked
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return commit.strip() + ("-dirty" if changes else "")

@@ -144,12 +144,14 @@ def test_the_judge_of_the_book_reads_held_out_digits():
     assert torch.allclose(judge.covariance, judge.covariance.T)
 
 
-def test_the_judge_recognises_the_digits_of_the_shipped_model():
-    model = DDGAN.load(results.find("mnist.safetensors"))
-    samples = model.sample(300, rng=torch.Generator().manual_seed(0))
-    assert Judge.load().scores(samples)["recognised"] > 0.9
-    noise = 2 * torch.rand(300, 1, 32, 32, generator=torch.Generator().manual_seed(0)) - 1
-    assert Judge.load().scores(noise)["fd"] > 10 * Judge.load().scores(samples)["fd"]
+def test_the_shipped_model_scores_what_its_card_says():
+    path = results.find("mnist.safetensors")
+    card = checkpoints.read(path)[1]["provenance"]["scores"]
+    samples = DDGAN.load(path).sample(500, rng=torch.Generator().manual_seed(0))
+    found = Judge.load().scores(samples)
+    assert abs(found["recognised"] - card["recognised"]) < 0.08  # four standard errors
+    noise = 2 * torch.rand(500, 1, 32, 32, generator=torch.Generator().manual_seed(0)) - 1
+    assert Judge.load().scores(noise)["fd"] > 10 * found["fd"]
 
 
 def test_what_the_judge_cannot_score_is_refused():

@@ -186,6 +186,7 @@ def main() -> None:
         results.folder() / f"{'mnist_judge' if args.name == 'judge' else args.name}.safetensors"
     )
     print(cards.card(target))
+    (results.folder() / "cards.md").write_text(page())
     print("\nleft open:", cards.missing(target) or "nothing")
 
 
