@@ -93,7 +93,7 @@ PRESETS = {
         _ours(3e-3, steps=4_500, batch_size=256, ema_decay=0.99),
         step_weights=(4, 3, 2, 1),  # the last steps draw the digits: at t = 4 all is noise
     ),
-    # Ours, 0.6 s a step on one CPU core; not run to its end yet (benchmarks/README.md).
+    # Ours, 80 minutes on one CPU core; what it reaches and misses: benchmarks/README.md.
     "mnist": Preset(
         "mnist",
         ConvConfig(shape=(1, 32, 32), width=16, levels=2),
