@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ddgan_lite import checkpoints, resume
 from ddgan_lite.model import DDGAN
+from ddgan_lite.objectives import discriminator_loss, relativistic_loss
 from ddgan_lite.presets import Preset, load_data
 from ddgan_lite.results import machine
-from ddgan_lite.training import Data, Trainer, losses_by_step, this_process
+from ddgan_lite.training import Data, Trainer, this_process
 
 
 def run(
@@ -229,6 +231,39 @@ def read_log(folder: str | os.PathLike) -> list[dict]:
         except json.JSONDecodeError:
             break
     return lines
+
+
+@torch.no_grad()
+def losses_by_step(
+    model: DDGAN, x_0: Tensor, *, relativistic: bool = False, seed: int = 0
+) -> dict[str, list[float]]:
+    """The discriminator's losses at each t = 1..T, on the same clean samples x_0 (n, ...).
+
+    Two of them, or the one of the relativistic loss, under which only differences of logits count.
+
+    Noise makes the discriminator's task harder: its loss at t = 1 is the lowest (Xiao et al.
+    2022, appendix D). Uses random numbers of its own, so looking does not change a run.
+
+    Example:
+        >>> from ddgan_lite.networks import MLPConfig
+        >>> losses = losses_by_step(DDGAN(MLPConfig(num_steps=4)), torch.zeros(8, 2))
+        >>> {name: len(values) for name, values in losses.items()}
+        {'d_real': 4, 'd_fake': 4}
+    """
+    rng = torch.Generator(x_0.device).manual_seed(seed)
+    losses: dict[str, list[float]] = {}
+    for t in range(1, model.diffusion.num_steps + 1):
+        steps = torch.full((len(x_0),), t, device=x_0.device)
+        real, x_t = model.diffusion.q_sample_pair(x_0, steps, rng)
+        fake = model.fake_like(real, (x_t, steps), rng)
+        logits = [model.discriminator(x_prev, x_t, steps) for x_prev in (real, fake)]
+        if relativistic:
+            terms = {"d_relativistic": relativistic_loss(*logits)}
+        else:
+            terms = discriminator_loss(*logits)
+        for name, loss in terms.items():
+            losses.setdefault(name, []).append(loss.item())
+    return losses
 
 
 def write_grid(model: DDGAN, path: str | os.PathLike, n: int = 64, seed: int = 0) -> Path:
