@@ -82,12 +82,13 @@ class Judge(nn.Module):
             raise ValueError(f"scores need more than {len(self.mean)} images, got {len(images)}.")
         features, probabilities = self.look(images)
         confidence, digits = probabilities.max(1)
-        shares = 10 * torch.bincount(digits, minlength=10) / len(digits)
+        counts = torch.bincount(digits, minlength=10)
+        shares = 10 * counts / len(digits)
         return {
             "recognised": (confidence >= CONFIDENT).double().mean().item(),
             "rarest": shares.min().item(),
             "commonest": shares.max().item(),
-            "kl": kl_to_uniform(torch.bincount(digits, minlength=10)),
+            "kl": kl_to_uniform(counts),
             "fd": frechet_between(*moments(features), self.mean, self.covariance),
         }
 

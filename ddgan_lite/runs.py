@@ -95,7 +95,7 @@ def run(
     probe = data.sample(64, torch.Generator().manual_seed(0)).to(device, torch.float32)
     images = probe.ndim == 4
     sums: dict[str, list[float]] = {}
-    start, started, last_step, last_time = trainer.step, time.perf_counter(), trainer.step, 0.0
+    begun_at, started, last_step, last_time = trainer.step, time.perf_counter(), trainer.step, 0.0
     try:
         for losses in trainer:
             for name, loss in losses.items():
@@ -126,7 +126,7 @@ def run(
                 good = path
     except FloatingPointError as error:
         raise FloatingPointError(f"{error} {_rescue(good, trainer.mixed)}") from error
-    if process.is_main_process and (start < trainer.step or not _finished(folder).exists()):
+    if process.is_main_process and (begun_at < trainer.step or not _finished(folder).exists()):
         origin = provenance(preset, (about or {}) | record, device)
         trainer.model.save(_finished(folder), **origin)
     process.wait_for_everyone()

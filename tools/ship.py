@@ -22,7 +22,7 @@ from torch.nn.functional import avg_pool2d
 
 from ddgan_lite import cards, checkpoints, results, trilemma
 from ddgan_lite.images import Images, load_images, to_bytes, to_unit
-from ddgan_lite.judge import Judge, moments, train_judge
+from ddgan_lite.judge import CONFIDENT, Judge, moments, train_judge
 from ddgan_lite.model import DDGAN
 from ddgan_lite.runs import read_log
 
@@ -82,7 +82,7 @@ def ship_judge(root: Path, command: str) -> None:
     confidence, guess = probabilities.max(1)
     found = {
         "accuracy": (guess == held_out.labels).double().mean().item(),
-        "recognised": (confidence >= 0.9).double().mean().item(),
+        "recognised": (confidence >= CONFIDENT).double().mean().item(),
     }
     judge.save(
         results.folder() / "mnist_judge.safetensors",
