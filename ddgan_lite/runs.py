@@ -84,7 +84,7 @@ def run(
             data = load_data(preset.data, preset.config.shape, **options)
     torch.manual_seed(preset.settings.seed)  # decides the initial weights
     model = preset.build()
-    if start is not None:
+    if start is not None and not checkpoints.history(folder / "checkpoints"):
         resume.begin_with(model, start)
     trainer = Trainer(model.to(device), data, preset.settings)
     record = {"data": getattr(data, "name", preset.data)}
