@@ -46,7 +46,8 @@ class DDGAN(nn.Module):
     def __init__(self, config: Config, *, step_weights: Sequence[float] | None = None):
         super().__init__()
         self.config = config
-        self.diffusion = Diffusion(config.num_steps)
+        # The paper's schedule, unless the configuration names another.
+        self.diffusion = Diffusion(config.num_steps, **getattr(config, "schedule", {}))
         self.generator = config.build_generator()
         self.discriminator: nn.Module | None = config.build_discriminator()
         self.averaged: EMA | None = None

@@ -17,7 +17,7 @@ from typing import get_args, get_origin
 from ddgan_lite.data import MIXTURES, StackedDigits, mixture
 from ddgan_lite.images import DOWNLOADS, DataError, load_images
 from ddgan_lite.model import DDGAN
-from ddgan_lite.networks import Config, ConvConfig, MLPConfig, UNetConfig
+from ddgan_lite.networks import Config, ConvConfig, MLPConfig, PyramidConfig, UNetConfig
 from ddgan_lite.settings import TrainSettings
 from ddgan_lite.training import Data
 
@@ -81,7 +81,7 @@ _OURS = TrainSettings(betas=(0.0, 0.9), r1=0.5, r2=0.5, relativistic=True, recon
 def _ours(rate: float, **changes: object) -> TrainSettings:
     """Our recipe with one learning rate for both networks, which falls to 2 %."""
     rates = {"lr_generator": rate, "lr_discriminator": rate, "lr_end": rate / 50}
-    return replace(_OURS, **rates, **changes)
+    return replace(_OURS, **{**rates, **changes})
 
 
 PRESETS = {
@@ -93,11 +93,20 @@ PRESETS = {
         _ours(3e-3, steps=4_500, batch_size=256, ema_decay=0.99),
         step_weights=(4, 3, 2, 1),  # the last steps draw the digits: at t = 4 all is noise
     ),
-    # Ours, 80 minutes on one CPU core; what it reaches and misses: benchmarks/README.md.
+    # Ours, an hour on two CPU cores; how it was found: benchmarks/README.md.
     "mnist": Preset(
         "mnist",
-        ConvConfig(shape=(1, 32, 32), width=16, levels=2),
-        _ours(2e-3, steps=7_000, batch_size=128, ema_decay=0.995),
+        PyramidConfig(),
+        _ours(
+            6e-4,
+            lr_discriminator=1e-3,
+            steps=8_000,
+            batch_size=64,
+            r1=0.1,
+            r2=0.1,
+            reconstruction=2.0,
+            ema_decay=0.995,
+        ),
         step_weights=(4, 3, 2, 1),
         save_every=500,
     ),
@@ -192,7 +201,8 @@ def _quick(full: Preset, **changes: object) -> Preset:
 
 QUICK = {
     "mnist": _quick(
-        PRESETS["mnist"], config=ConvConfig(shape=(1, 16, 16), width=8, hidden=64, levels=2)
+        PRESETS["mnist"],
+        config=PyramidConfig(shape=(1, 16, 16), width=8, hidden=64, style=32),
     ),
     "cifar10": _quick(PRESETS["cifar10"]),
     "speedrun": _quick(

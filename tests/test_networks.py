@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from ddgan_lite.networks import CONFIGS, ConvConfig, MLPConfig
+from ddgan_lite.diffusion import Diffusion
+from ddgan_lite.model import DDGAN
+from ddgan_lite.networks import CONFIGS, ConvConfig, MLPConfig, PyramidConfig
 from ddgan_lite.networks.toy import OneHot, mlp
 
 CASES = [
@@ -17,6 +19,8 @@ CASES = [
     ConvConfig(),
     ConvConfig(shape=(1, 6, 6), num_steps=1, latent_dim=0, width=3, hidden=7),
     ConvConfig(shape=(1, 12, 12), num_steps=2, latent_dim=5, width=2, hidden=7, levels=2),
+    PyramidConfig(),
+    PyramidConfig(shape=(3, 12, 12), num_steps=2, latent_dim=0, width=8, levels=1, hidden=7),
 ]
 
 
@@ -49,7 +53,7 @@ def test_the_first_step_is_the_first_row():
     assert torch.equal(OneHot(3)(torch.tensor([1, 3, 2])), torch.eye(3)[[0, 2, 1]])
 
 
-@pytest.mark.parametrize("config", [MLPConfig(), ConvConfig()])
+@pytest.mark.parametrize("config", [MLPConfig(), ConvConfig(), PyramidConfig()])
 def test_every_input_matters(config):
     generator, discriminator = config.build_generator(), config.build_discriminator()
     x, other, z = (
@@ -68,7 +72,7 @@ def test_every_input_matters(config):
         assert not torch.equal(logit, changed)
 
 
-@pytest.mark.parametrize("config", [MLPConfig(), ConvConfig()])
+@pytest.mark.parametrize("config", [MLPConfig(), ConvConfig(), PyramidConfig()])
 def test_samples_of_a_batch_do_not_mix(config):
     x, z = torch.randn(5, *config.shape), torch.randn(5, config.latent_dim)
     t = torch.tensor([1, 2, 3, 4, 1])
@@ -77,14 +81,28 @@ def test_samples_of_a_batch_do_not_mix(config):
     torch.testing.assert_close(generator(x, t, z), alone)
 
 
-def test_a_small_convolutional_generator_reaches_black_and_white_and_little_more():
-    generator = ConvConfig().build_generator()
-    x, z = 100 * torch.randn(64, 3, 8, 8), torch.randn(64, 32)
+@pytest.mark.parametrize("config", [ConvConfig(), PyramidConfig()])
+def test_a_convolutional_generator_reaches_black_and_white_and_little_more(config):
+    generator = config.build_generator()
+    with torch.no_grad():
+        generator.out.weight.mul_(100)
+    x, z = torch.randn(64, *config.shape), torch.randn(64, config.latent_dim)
     drawn = generator(x, torch.ones(64, dtype=torch.long), z)
     assert 1 < drawn.abs().max() <= 1.05
 
 
-@pytest.mark.parametrize(("kind", "name"), [(MLPConfig, "mlp"), (ConvConfig, "conv")])
+def test_a_pyramid_names_its_noise_schedule():
+    papers = DDGAN(PyramidConfig(width=8, beta_min=0.1, beta_max=20.0)).diffusion
+    assert papers.alpha_bar.equal(Diffusion(4).alpha_bar)
+    beta = DDGAN(PyramidConfig(width=8)).diffusion.beta[1:]
+    torch.testing.assert_close(beta, beta[:1].expand(4))  # the same at every step
+    with pytest.raises(ValueError, match=r"beta_max, got 9\.0 and 8\.0"):
+        DDGAN(PyramidConfig(width=8, beta_min=9.0, beta_max=8.0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(MLPConfig, "mlp"), (ConvConfig, "conv"), (PyramidConfig, "pyramid")]
+)
 def test_a_configuration_survives_json_lists(kind, name):
     config = kind(shape=[3, 8, 8])
     assert config.shape == (3, 8, 8)
@@ -113,6 +131,9 @@ def test_a_configuration_survives_json_lists(kind, name):
         (ConvConfig, {"levels": 0}, "levels must be at least 1, got 0"),
         (ConvConfig, {"latent_dim": -1}, "latent_dim must be at least 0, got -1"),
         (ConvConfig, {"hidden": 0}, "hidden must be at least 1, got 0"),
+        (PyramidConfig, {"shape": (1, 28, 28)}, r"a multiple of 8, got \(1, 28, 28\)"),
+        (PyramidConfig, {"width": 12}, "width must be a multiple of 8, got 12"),
+        (PyramidConfig, {"style": 0}, "style must be at least 1, got 0"),
     ],
 )
 def test_a_bad_configuration_is_refused(kind, arguments, sentence):

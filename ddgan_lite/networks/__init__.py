@@ -3,14 +3,23 @@
 import dataclasses
 
 from ddgan_lite.networks.conv import ConvConfig
+from ddgan_lite.networks.pyramid import PyramidConfig
 from ddgan_lite.networks.toy import MLPConfig
 from ddgan_lite.networks.unet import UNetConfig
 
 # Checkpoints name the kind of their network; this is where the name is looked up.
-CONFIGS = {"mlp": MLPConfig, "conv": ConvConfig, "unet": UNetConfig}
-Config = MLPConfig | ConvConfig | UNetConfig
+CONFIGS = {"mlp": MLPConfig, "conv": ConvConfig, "pyramid": PyramidConfig, "unet": UNetConfig}
+Config = MLPConfig | ConvConfig | PyramidConfig | UNetConfig
 
-__all__ = ["CONFIGS", "Config", "ConvConfig", "MLPConfig", "UNetConfig", "describe"]
+__all__ = [
+    "CONFIGS",
+    "Config",
+    "ConvConfig",
+    "MLPConfig",
+    "PyramidConfig",
+    "UNetConfig",
+    "describe",
+]
 
 
 def describe(config: Config) -> dict:

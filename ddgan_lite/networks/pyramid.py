@@ -1,0 +1,194 @@
+"""Networks for images of some thousand pixels on a CPU: three sizes down, three sizes up."""
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ddgan_lite.networks.toy import OneHot, mlp
+
+_SLOPE = 0.2  # of every LeakyReLU
+_GROUPS = 8  # of every normalisation
+
+
+@dataclass(frozen=True)
+class PyramidConfig:
+    """The architecture of a middle-sized convolutional generator and discriminator.
+
+    Between :class:`ConvConfig`, whose dense way in sees too little of 32 x 32 pixels, and the
+    U-Net, which is too slow for a CPU. Both networks lay 2 x 2 pixels into channels first.
+
+    Attributes:
+        shape: (C, H, W) of the images, square; halved ``levels + 1`` times, the size stays whole.
+        num_steps: T, the number of denoising steps.
+        latent_dim: size of the latent z; 0 makes the generator deterministic.
+        width: channels at half the resolution, a multiple of 8; twice as many at every level.
+        levels: how often the size is halved after that.
+        hidden: units of a dense layer.
+        style: size of the vector that z and t become.
+        beta_min, beta_max: the noise schedule, as in :class:`ddgan_lite.diffusion.Diffusion`, whose
+            own are the paper's. These lose the same share of x_0 at every step and leave x_1 so
+            noisy (sqrt(alpha_bar_1) = 0.37) that the last step, whose discriminator sees clean
+            images, still decides much of what is drawn.
+
+    Raises:
+        ValueError: if a size is out of range.
+
+    Example:
+        >>> PyramidConfig(shape=(1, 28, 28))
+        Traceback (most recent call last):
+            ...
+        ValueError: shape must be (channels, size, size), size a multiple of 8, got (1, 28, 28).
+        >>> type(PyramidConfig(shape=(1, 28, 28), levels=1).build_generator()).__name__
+        'PyramidGenerator'
+    """
+
+    shape: tuple[int, int, int] = (1, 32, 32)
+    num_steps: int = 4
+    latent_dim: int = 32
+    width: int = 32
+    levels: int = 2
+    hidden: int = 256
+    style: int = 128
+    beta_min: float = 8.0
+    beta_max: float = 8.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "shape", tuple(self.shape))  # JSON brings lists
+        lowest = {"num_steps": 1, "latent_dim": 0, "levels": 1, "hidden": 1, "style": 1}
+        for name, least in lowest.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        if self.width < 1 or self.width % _GROUPS:
+            raise ValueError(f"width must be a multiple of {_GROUPS}, got {self.width}.")
+        square = len(self.shape) == 3 and self.shape[1] == self.shape[2]
+        if not square or min(self.shape) < 1 or self.shape[2] % 2 ** (self.levels + 1):
+            raise ValueError(
+                "shape must be (channels, size, size), size a multiple of "
+                f"{2 ** (self.levels + 1)}, got {self.shape}."
+            )
+
+    @property
+    def schedule(self) -> dict[str, float]:
+        """The arguments of :class:`ddgan_lite.diffusion.Diffusion` beside T.
+
+        Example:
+            >>> PyramidConfig().schedule
+            {'beta_min': 8.0, 'beta_max': 8.0}
+        """
+        return {"beta_min": self.beta_min, "beta_max": self.beta_max}
+
+    def build_generator(self) -> nn.Module:
+        return PyramidGenerator(self)
+
+    def build_discriminator(self) -> nn.Module:
+        return PyramidDiscriminator(self)
+
+
+def _sizes(config: PyramidConfig) -> tuple[list[int], int]:
+    """Channels from the largest map to the smallest, and the numbers the smallest holds."""
+    widths = [config.width * 2**level for level in range(config.levels + 1)]
+    return widths, widths[-1] * (config.shape[2] >> (config.levels + 1)) ** 2
+
+
+def _downsample(narrow: int, wide: int) -> nn.Module:
+    return nn.Conv2d(narrow, wide, 4, stride=2, padding=1)
+
+
+def _refine(width: int) -> nn.Module:
+    return nn.Conv2d(width, width, 3, padding=1)
+
+
+class _Style(nn.Module):
+    """Group normalisation, whose scale and shift come from z and t."""
+
+    def __init__(self, style: int, channels: int):
+        super().__init__()
+        self.norm = nn.GroupNorm(_GROUPS, channels, affine=False)
+        self.affine = nn.Linear(style, 2 * channels)
+
+    def forward(self, h: Tensor, style: Tensor) -> Tensor:
+        """h (n, channels, H, W), style (n, style) -> (n, channels, H, W)."""
+        scale, shift = self.affine(style)[:, :, None, None].chunk(2, dim=1)
+        return self.norm(h) * (1 + scale) + shift
+
+
+class PyramidGenerator(nn.Module):
+    """G(x_t, t, z): a guess of the clean image x_0, a little beyond [-1, 1] at the most.
+
+    x_t on its way down and the guess on its way up meet at every size; dense layers at the
+    smallest see all of the image; z and t scale and shift every map.
+
+    Example:
+        >>> generator = PyramidGenerator(PyramidConfig(width=8))
+        >>> generator(torch.zeros(5, 1, 32, 32), torch.full((5,), 4), torch.zeros(5, 32)).shape
+        torch.Size([5, 1, 32, 32])
+    """
+
+    def __init__(self, config: PyramidConfig):
+        super().__init__()
+        channels, style = config.shape[0], config.style
+        widths, small = _sizes(config)
+        self.time = OneHot(config.num_steps)
+        self.mapping = mlp(config.latent_dim + config.num_steps, style, style, 2, _SLOPE)
+        self.stem = nn.Conv2d(4 * channels, widths[0], 3, padding=1)
+        self.down_styles = nn.ModuleList(_Style(style, width) for width in widths)
+        self.downsample = nn.ModuleList(_downsample(*pair) for pair in itertools.pairwise(widths))
+        self.dense = mlp(small + style, small, config.hidden, 3, _SLOPE)
+        self.upsample = nn.ModuleList(
+            nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)
+            for narrow, wide in itertools.pairwise(widths)
+        )
+        self.refine = nn.ModuleList(_refine(width) for width in widths[:-1])
+        self.up_styles = nn.ModuleList(_Style(style, width) for width in widths[:-1])
+        self.out = nn.Conv2d(widths[0], 4 * channels, 3, padding=1)
+        self.act = nn.LeakyReLU(_SLOPE)
+
+    def forward(self, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
+        """x_t (n, C, H, W), t (n,) in 1..T, z (n, latent_dim) -> x_0 (n, C, H, W)."""
+        style = self.act(self.mapping(torch.cat([z, self.time(t)], dim=1)))
+        h = self.act(self.down_styles[0](self.stem(F.pixel_unshuffle(x_t, 2)), style))
+        skips = []
+        for downsample, restyle in zip(self.downsample, self.down_styles[1:], strict=True):
+            skips.append(h)
+            h = self.act(restyle(downsample(h), style))
+        h = self.act(h + self.dense(torch.cat([h.flatten(1), style], dim=1)).reshape(h.shape))
+        for i in reversed(range(len(skips))):
+            h = self.act(self.upsample[i](h)) + skips[i]
+            h = h + self.act(self.up_styles[i](self.refine[i](h), style))
+        return 1.05 * F.pixel_shuffle(self.out(h), 2).tanh()  # +-1 without saturation
+
+
+class PyramidDiscriminator(nn.Module):
+    """D(x_{t-1}, x_t, t): the logit that x_{t-1} is a true denoising of this x_t.
+
+    Example:
+        >>> discriminator, x = PyramidDiscriminator(PyramidConfig()), torch.zeros(5, 1, 32, 32)
+        >>> discriminator(x, x, torch.full((5,), 4)).shape
+        torch.Size([5])
+    """
+
+    def __init__(self, config: PyramidConfig):
+        super().__init__()
+        channels = config.shape[0]
+        widths, small = _sizes(config)
+        self.time = OneHot(config.num_steps)
+        self.pair = nn.Conv2d(8 * channels, widths[0], 3, padding=1)
+        self.step = nn.Linear(config.num_steps, widths[0])
+        self.refine = nn.ModuleList(_refine(width) for width in widths)
+        self.downsample = nn.ModuleList(_downsample(*pair) for pair in itertools.pairwise(widths))
+        self.dense = mlp(small + config.num_steps, 1, config.hidden, 2, _SLOPE)
+        self.act = nn.LeakyReLU(_SLOPE)
+
+    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """x_prev and x_t (n, C, H, W), t (n,) in 1..T -> logits (n,)."""
+        step = self.time(t)
+        h = self.pair(F.pixel_unshuffle(torch.cat([x_prev, x_t], dim=1), 2))
+        h = self.act(h + self.step(step)[:, :, None, None])
+        for i, refine in enumerate(self.refine):
+            h = 0.7 * (h + self.act(refine(h)))  # about as large as it was
+            if i < len(self.downsample):
+                h = self.act(self.downsample[i](h))
+        return self.dense(torch.cat([h.flatten(1), step], dim=1)).squeeze(1)
