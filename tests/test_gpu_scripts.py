@@ -12,9 +12,11 @@ from tiny import UNET, as_changes, as_options
 
 from ddgan_lite import cards, checkpoints
 from ddgan_lite.model import DDGAN
-from ddgan_lite.networks import ConvConfig
+from ddgan_lite.networks import PyramidConfig
 
-CONV = ConvConfig(shape=(1, 8, 8), num_steps=2, latent_dim=4, width=4, hidden=8, levels=2)
+SMALL = PyramidConfig(
+    shape=(1, 8, 8), num_steps=2, latent_dim=4, width=8, levels=1, hidden=8, style=8
+)
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 gpu, gpu_train = map(importlib.import_module, ("gpu", "gpu_train"))
@@ -30,7 +32,7 @@ def line(tmp_path, monkeypatch):
     for number in range(10):
         pixels = torch.randint(256, (8, 8, 3), dtype=torch.uint8, generator=rng)
         Image.fromarray(pixels.numpy()).save(tmp_path / "noise" / f"{number}.jpg")
-    changes = as_changes(CONV, batch_size=4, log_every=1)
+    changes = as_changes(SMALL, batch_size=4, log_every=1)
     words = ["--preset", "mnist", "--quick", "--device", "cpu", *as_options(**changes)]
     words += ["--data", tmp_path / "noise", "--run", tmp_path / "run", "--samples", 5]
     words += ["--out", tmp_path / "kept" / "mnist", "--minutes", 500, "--code", "abc1234"]

@@ -28,7 +28,7 @@ from ddgan_lite.runs import read_log
 
 JUDGE_STEPS = 2_000
 SEED = 1  # of the samples that are scored; the runs themselves have seed 0
-GRIDS = (500, 1_000, 2_500, 6_000)  # the steps whose samples are kept
+GRIDS = (1_000, 1_500, 3_000, 6_000)  # the steps whose samples are kept
 PROTOCOLS = {
     "gaussians": "10,000 samples (seed 1), ddgan_lite.metrics.mixture_scores",
     "stacked_digits": "26,000 samples (seed 1), ddgan_lite.trilemma.score: a support vector "
