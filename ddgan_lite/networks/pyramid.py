@@ -28,9 +28,9 @@ class PyramidConfig:
         levels: how often the size is halved after that.
         hidden: units of a dense layer.
         style: size of the vector that z and t become.
-        beta_min, beta_max: the noise schedule, as in :class:`ddgan_lite.diffusion.Diffusion`, whose
-            own are the paper's. These lose the same share of x_0 at every step and leave x_1 so
-            noisy (sqrt(alpha_bar_1) = 0.37) that the last step, whose discriminator sees clean
+        beta_min, beta_max: the noise schedule, as in :class:`~ddgan_lite.diffusion.Diffusion`,
+            whose own are the paper's. These lose the same share of x_0 at every step and leave x_1
+            so noisy (sqrt(alpha_bar_1) = 0.37) that the last step, whose discriminator sees clean
             images, still decides much of what is drawn.
 
     Raises:
@@ -72,7 +72,7 @@ class PyramidConfig:
 
     @property
     def schedule(self) -> dict[str, float]:
-        """The arguments of :class:`ddgan_lite.diffusion.Diffusion` beside T.
+        """The arguments of :class:`~ddgan_lite.diffusion.Diffusion` beside T.
 
         Example:
             >>> PyramidConfig().schedule
