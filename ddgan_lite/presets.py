@@ -79,9 +79,9 @@ _OURS = TrainSettings(betas=(0.0, 0.9), r1=0.5, r2=0.5, relativistic=True, recon
 
 
 def _ours(rate: float, **changes: object) -> TrainSettings:
-    """Our recipe with one learning rate for both networks, which falls to 2 %."""
+    """Our recipe; a rate that ``changes`` does not name is ``rate``, and falls to 2 % of it."""
     rates = {"lr_generator": rate, "lr_discriminator": rate, "lr_end": rate / 50}
-    return replace(_OURS, **{**rates, **changes})
+    return replace(_OURS, **(rates | changes))
 
 
 PRESETS = {
@@ -93,7 +93,7 @@ PRESETS = {
         _ours(3e-3, steps=4_500, batch_size=256, ema_decay=0.99),
         step_weights=(4, 3, 2, 1),  # the last steps draw the digits: at t = 4 all is noise
     ),
-    # Ours, an hour on two CPU cores; how it was found: benchmarks/README.md.
+    # Ours, 33 minutes on two CPU cores; what it reaches and misses: benchmarks/README.md.
     "mnist": Preset(
         "mnist",
         PyramidConfig(),
