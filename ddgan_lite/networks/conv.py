@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ddgan_lite.networks.toy import OneHot, mlp
+from ddgan_lite.networks.toy import OneHot, check_least, mlp
 
 _SLOPE = 0.2  # of every LeakyReLU
 
@@ -48,22 +48,44 @@ class ConvConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))  # JSON brings lists
-        lowest = {"num_steps": 1, "latent_dim": 0, "width": 1, "hidden": 1, "levels": 1}
-        for name, least in lowest.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
-        square = len(self.shape) == 3 and self.shape[1] == self.shape[2]
-        if not square or min(self.shape) < 1 or self.shape[2] % 2**self.levels:
-            raise ValueError(
-                f"shape must be (channels, size, size), size a multiple of {2**self.levels}, got "
-                f"{self.shape}."
-            )
+        check_least(self, num_steps=1, latent_dim=0, width=1, hidden=1, levels=1)
+        check_square(self.shape, 2**self.levels)
 
     def build_generator(self) -> nn.Module:
         return ConvGenerator(self)
 
     def build_discriminator(self) -> nn.Module:
         return ConvDiscriminator(self)
+
+
+def check_square(shape: tuple[int, ...], multiple: int) -> None:
+    """Refuse what is no shape (C, size, size) of images with a size that is such a multiple.
+
+    Raises:
+        ValueError: if it is not.
+
+    Example:
+        >>> check_square((1, 32, 32), multiple=8)
+    """
+    square = len(shape) == 3 and shape[1] == shape[2]
+    if not square or min(shape) < 1 or shape[2] % multiple:
+        raise ValueError(
+            f"shape must be (channels, size, size), size a multiple of {multiple}, got {shape}."
+        )
+
+
+def downsamplers(widths: list[int]) -> nn.ModuleList:
+    """Convolutions from each width to the next, every one to half the size.
+
+    Example:
+        >>> first, second = downsamplers([16, 32, 64])
+        >>> second(first(torch.zeros(5, 16, 8, 8))).shape
+        torch.Size([5, 64, 2, 2])
+    """
+    return nn.ModuleList(
+        nn.Conv2d(narrow, wide, 4, stride=2, padding=1)
+        for narrow, wide in itertools.pairwise(widths)
+    )
 
 
 class ConvGenerator(nn.Module):
@@ -120,10 +142,7 @@ class ConvDiscriminator(nn.Module):
         self.pair = nn.Conv2d(2 * channels, config.width, 3, padding=1)
         self.step = nn.Linear(config.num_steps, config.width)
         widths = [config.width * 2**level for level in range(config.levels + 1)]
-        self.downsample = nn.ModuleList(
-            nn.Conv2d(narrow, wide, 4, stride=2, padding=1)
-            for narrow, wide in itertools.pairwise(widths)
-        )
+        self.downsample = downsamplers(widths)
         features = widths[-1] * (size >> config.levels) ** 2
         self.dense = mlp(features + config.num_steps, 1, config.hidden, 3, _SLOPE)
         self.act = nn.LeakyReLU(_SLOPE)

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddgan_lite.networks.toy import OneHot, mlp
+from ddgan_lite.networks.conv import check_square, downsamplers
+from ddgan_lite.networks.toy import OneHot, check_least, mlp
 
 _SLOPE = 0.2  # of every LeakyReLU
 _GROUPS = 8  # of every normalisation
@@ -57,18 +58,10 @@ class PyramidConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))  # JSON brings lists
-        lowest = {"num_steps": 1, "latent_dim": 0, "levels": 1, "hidden": 1, "style": 1}
-        for name, least in lowest.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        check_least(self, num_steps=1, latent_dim=0, levels=1, hidden=1, style=1)
         if self.width < 1 or self.width % _GROUPS:
             raise ValueError(f"width must be a multiple of {_GROUPS}, got {self.width}.")
-        square = len(self.shape) == 3 and self.shape[1] == self.shape[2]
-        if not square or min(self.shape) < 1 or self.shape[2] % 2 ** (self.levels + 1):
-            raise ValueError(
-                "shape must be (channels, size, size), size a multiple of "
-                f"{2 ** (self.levels + 1)}, got {self.shape}."
-            )
+        check_square(self.shape, 2 ** (self.levels + 1))
 
     @property
     def schedule(self) -> dict[str, float]:
@@ -91,10 +84,6 @@ def _sizes(config: PyramidConfig) -> tuple[list[int], int]:
     """Channels from the largest map to the smallest, and the numbers the smallest holds."""
     widths = [config.width * 2**level for level in range(config.levels + 1)]
     return widths, widths[-1] * (config.shape[2] >> (config.levels + 1)) ** 2
-
-
-def _downsample(narrow: int, wide: int) -> nn.Module:
-    return nn.Conv2d(narrow, wide, 4, stride=2, padding=1)
 
 
 def _refine(width: int) -> nn.Module:
@@ -135,7 +124,7 @@ class PyramidGenerator(nn.Module):
         self.mapping = mlp(config.latent_dim + config.num_steps, style, style, 2, _SLOPE)
         self.stem = nn.Conv2d(4 * channels, widths[0], 3, padding=1)
         self.down_styles = nn.ModuleList(_Style(style, width) for width in widths)
-        self.downsample = nn.ModuleList(_downsample(*pair) for pair in itertools.pairwise(widths))
+        self.downsample = downsamplers(widths)
         self.dense = mlp(small + style, small, config.hidden, 3, _SLOPE)
         self.upsample = nn.ModuleList(
             nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)
@@ -178,7 +167,7 @@ class PyramidDiscriminator(nn.Module):
         self.pair = nn.Conv2d(8 * channels, widths[0], 3, padding=1)
         self.step = nn.Linear(config.num_steps, widths[0])
         self.refine = nn.ModuleList(_refine(width) for width in widths)
-        self.downsample = nn.ModuleList(_downsample(*pair) for pair in itertools.pairwise(widths))
+        self.downsample = downsamplers(widths)
         self.dense = mlp(small + config.num_steps, 1, config.hidden, 2, _SLOPE)
         self.act = nn.LeakyReLU(_SLOPE)
 

@@ -45,9 +45,7 @@ class MLPConfig:
         object.__setattr__(self, "shape", tuple(self.shape))  # JSON brings lists
         if not self.shape or any(side < 1 for side in self.shape):
             raise ValueError(f"shape must hold positive sizes, got {self.shape}.")
-        for name, lowest in (("num_steps", 1), ("latent_dim", 0), ("width", 1), ("depth", 2)):
-            if getattr(self, name) < lowest:
-                raise ValueError(f"{name} must be at least {lowest}, got {getattr(self, name)}.")
+        check_least(self, num_steps=1, latent_dim=0, width=1, depth=2)
 
     def build_generator(self) -> nn.Module:
         return MLPGenerator(self)
@@ -68,6 +66,20 @@ def mlp(in_features: int, out_features: int, width: int, depth: int, slope: floa
     for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(slope)]
     return nn.Sequential(*layers[:-1])
+
+
+def check_least(config: object, **least: int) -> None:
+    """Refuse a configuration with one of these attributes below the number given for it.
+
+    Raises:
+        ValueError: naming the first that is.
+
+    Example:
+        >>> check_least(MLPConfig(), width=1, depth=2)
+    """
+    for name, lowest in least.items():
+        if getattr(config, name) < lowest:
+            raise ValueError(f"{name} must be at least {lowest}, got {getattr(config, name)}.")
 
 
 class OneHot(nn.Module):
