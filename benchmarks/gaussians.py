@@ -1,46 +1,103 @@
-"""Train the 25-Gaussians DDGAN from fresh seeds: one JSON object per seed, CPU seconds included.
+"""Train the recipe of the 25 Gaussians from many seeds, on them and on data it was not made for.
 
-python benchmarks/gaussians.py --seeds 5
+    python benchmarks/gaussians.py --seeds 20 --first 100 --store
+    python benchmarks/gaussians.py --data turned ring unequal two_scales --store
+
+One JSON object per run, CPU seconds of training included. ``--store`` adds them to the file
+book/results/bench_gaussians.json, in place of those with the same data, seed and processor; the
+variables of ``AVX2`` in tools/execute.py choose another set of instructions.
 """
 
 import argparse
 import json
+import math
 import time
 
 import torch
 
 from ddgan_lite import results
-from ddgan_lite.data import gaussian_grid
+from ddgan_lite.data import gaussian_grid, gaussian_ring
 from ddgan_lite.metrics import mixture_scores
-from ddgan_lite.model import DDGAN
-from ddgan_lite.networks import MLPConfig
-from ddgan_lite.training import TrainSettings, train
+from ddgan_lite.mixtures import GaussianMixture
+from ddgan_lite.presets import PRESETS, preset
+from ddgan_lite.training import train
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--seeds", type=int, default=5, help="number of runs")
-parser.add_argument("--first", type=int, default=0, help="the first seed")
-parser.add_argument("--steps", type=int, default=TrainSettings.steps)
-parser.add_argument("--samples", type=int, default=10_000)
-parser.add_argument("--store", action="store_true", help="keep them in book/results")
-arguments = parser.parse_args()
 
-torch.set_num_threads(1)  # networks this small run fastest on one thread
-torch.set_flush_denormal(True)  # Adam's averages of idle units decay into slow, tiny numbers
-data = gaussian_grid()
-# The first optimiser of a process imports torch's compiler, some seconds that are no training.
-next(train(DDGAN(MLPConfig()), data, TrainSettings(steps=1)))
-rows = []
-for seed in range(arguments.first, arguments.first + arguments.seeds):
+def turned(degrees: float = 30) -> GaussianMixture:
+    """The grid, no longer along the axes, which the waves of the networks are."""
+    angle = torch.tensor(math.radians(degrees), dtype=torch.float64)
+    turn = torch.stack([angle.cos(), angle.sin(), -angle.sin(), angle.cos()]).reshape(2, 2)
+    return GaussianMixture(gaussian_grid().means @ turn, 0.05)
+
+
+def unequal() -> GaussianMixture:
+    """The grid with weights from 1 to 5, in a fixed disorder."""
+    order = torch.randperm(25, generator=torch.Generator().manual_seed(0))
+    weights = torch.linspace(1, 5, 25, dtype=torch.float64)[order]
+    return GaussianMixture(gaussian_grid().means, 0.05, weights)
+
+
+def two_scales() -> GaussianMixture:
+    """3 x 3 groups, 1.6 apart, of 2 x 2 modes, 0.4 apart."""
+    groups, inside = torch.tensor([-1.6, 0, 1.6]).double(), torch.tensor([-0.2, 0.2]).double()
+    axis = (groups[:, None] + inside).flatten()
+    return GaussianMixture(torch.cartesian_prod(axis, axis), 0.04)
+
+
+DATA = {
+    "grid": gaussian_grid,
+    "turned": turned,
+    "ring": gaussian_ring,
+    "unequal": unequal,
+    "two_scales": two_scales,
+}
+
+
+def one(name: str, seed: int, steps: int, samples: int) -> dict:
+    """Train the preset on one data set; its scores and CPU seconds."""
+    data, chosen = DATA[name](), preset("gaussians", steps=steps, seed=seed)
     torch.manual_seed(seed)
-    model = DDGAN(MLPConfig(), step_weights=(11, 3, 3, 3))
+    model = chosen.build()
     begin = time.process_time()
-    for _ in train(model, data, TrainSettings(steps=arguments.steps, seed=seed)):
+    for _ in train(model, data, chosen.settings):
         pass
     seconds = time.process_time() - begin
-    samples = model.sample(arguments.samples, rng=torch.Generator().manual_seed(10_000 + seed))
-    scores = mixture_scores(samples, data)
-    rows.append({"seed": seed, **scores, "cpu_seconds": round(seconds, 1)})
-    print(json.dumps(rows[-1]), flush=True)
-if arguments.store:
-    command = f"python benchmarks/gaussians.py --seeds {arguments.seeds} --store"
-    results.store("bench_gaussians", command, {"steps": arguments.steps, "rows": rows})
+    drawn = model.sample(samples, rng=torch.Generator().manual_seed(10_000 + seed))
+    scores = mixture_scores(drawn, data)
+    made = {"data": name, "seed": seed, "steps": steps, "hardware": results.machine()["hardware"]}
+    return {**made, "of_modes": data.num_components, **scores, "cpu_seconds": round(seconds, 1)}
+
+
+def same(row: dict) -> tuple:
+    """What makes two runs the same one."""
+    return row["data"], row["seed"], row["steps"], row["hardware"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", nargs="+", choices=DATA, default=["grid"])
+    parser.add_argument("--seeds", type=int, default=5, help="number of runs on each")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--steps", type=int, default=PRESETS["gaussians"].settings.steps)
+    parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--store", action="store_true", help="keep them in book/results")
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(1)  # networks this small run fastest on one thread
+    torch.set_flush_denormal(True)  # Adam's averages of idle units decay into slow, tiny numbers
+    # The first optimiser of a process imports torch's compiler, some seconds that are no training.
+    next(train(PRESETS["gaussians"].build(), gaussian_grid(), PRESETS["gaussians"].settings))
+    for name in arguments.data:
+        for seed in range(arguments.first, arguments.first + arguments.seeds):
+            row = one(name, seed, arguments.steps, arguments.samples)
+            print(json.dumps(row), flush=True)
+            if arguments.store:  # after every run: a long series may be stopped
+                path = results.folder() / "bench_gaussians.json"
+                rows = results.load("bench_gaussians")["rows"] if path.exists() else []
+                kept = [old for old in rows if same(old) != same(row)]
+                command = "python benchmarks/gaussians.py --store, with the options its head lists"
+                results.store("bench_gaussians", command, {"rows": [*kept, row]})
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,8 @@ to x_t.
 
 import math
 import numbers
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,21 +16,47 @@ from torch import Tensor
 from ddgan_lite.randomness import randn_like
 
 
+def cosine_levels(num_steps: int, end: float = 0.94) -> tuple[float, ...]:
+    """Noise levels tan(``end`` pi / 2 t / T) for t = 1..T: alpha_bar_t is the cosine, squared.
+
+    The shape of Nichol and Dhariwal (2021), who use it for thousands of small steps. ``end``, below
+    1, keeps a trace of x_0 in x_T, here 1 part in 113 of its variance: ours, for few large ones.
+
+    Example:
+        >>> [round(level, 3) for level in cosine_levels(4)]
+        [0.387, 0.91, 2.001, 10.579]
+    """
+    if not 0 < end < 1:
+        raise ValueError(f"end must lie between 0 and 1, got {end}.")
+    _check_num_steps(num_steps)
+    return tuple(math.tan(end * math.pi / 2 * t / num_steps) for t in range(1, num_steps + 1))
+
+
+def _check_num_steps(num_steps: int) -> None:
+    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
+        raise ValueError(f"num_steps must be a whole number of at least 1, got {num_steps!r}.")
+
+
 class Diffusion:
     """The variance-preserving chain q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I).
 
-    The continuous schedule alpha_bar(s) = exp(-s^2 (beta_max - beta_min) / 2 - s beta_min) is
+    The paper's schedule: alpha_bar(s) = exp(-s^2 (beta_max - beta_min) / 2 - s beta_min) is
     read off at T + 1 equally spaced times s_0 = ``time_min`` .. s_T = 1, and normalised so that
-    x_0 carries no noise at all (Song et al. 2021, eq. 33; Xiao et al. 2022, appendix C).
+    x_0 carries no noise at all (Song et al. 2021, eq. 33; Xiao et al. 2022, appendix C). Any other
+    one: a list of ``noise_levels``.
 
     Args:
         num_steps: T, the number of denoising steps, at least 1.
         beta_min, beta_max: rates of the continuous schedule at its two ends.
         time_min: the time that x_0 stands for, in [0, 1).
+        noise_levels: in place of the rates, one for each of x_1 .. x_T: the standard deviation of
+            the noise in units of the signal, sqrt((1 - alpha_bar_t) / alpha_bar_t), which is the
+            sigma of Karras et al. (2022). Positive and rising.
 
     The tables ``beta``, ``alpha_bar``, ``posterior_coef_x0``, ``posterior_coef_xt`` and
     ``posterior_variance`` are float64 tensors of shape (T + 1,) on the CPU; posterior entries
-    at index 0 are nan, because no step starts from x_0.
+    at index 0 are nan, because no step starts from x_0. Two chains are equal (``==``) if they are
+    of one class and have the same ``alpha_bar``.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -39,6 +67,10 @@ class Diffusion:
         [1.0, 0.52174, 0.07868, 0.00343, 4e-05]
         >>> chain.q_sample(torch.ones(5, 2), t=4).shape
         torch.Size([5, 2])
+        >>> chain == Diffusion(4, noise_levels=chain.noise_levels)
+        True
+        >>> [round(share, 2) for share in Diffusion(2, noise_levels=(1, 3)).alpha_bar.tolist()]
+        [1.0, 0.5, 0.1]
     """
 
     def __init__(
@@ -48,18 +80,29 @@ class Diffusion:
         beta_min: float = 0.1,
         beta_max: float = 20.0,
         time_min: float = 1e-3,
+        noise_levels: Sequence[float] | None = None,
     ):
-        if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
-            raise ValueError(f"num_steps must be a whole number of at least 1, got {num_steps!r}.")
+        _check_num_steps(num_steps)
         if not 0 < beta_min <= beta_max:
             raise ValueError(f"need 0 < beta_min <= beta_max, got {beta_min} and {beta_max}.")
         if not 0 <= time_min < 1:
             raise ValueError(f"time_min must lie in [0, 1), got {time_min}.")
         self.num_steps = num_steps
 
-        s = time_min + (1 - time_min) * torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
-        log_alpha_bar = -0.5 * s**2 * (beta_max - beta_min) - s * beta_min
-        log_alpha_bar = log_alpha_bar - log_alpha_bar[0]
+        if noise_levels is None:
+            fractions = torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
+            s = time_min + (1 - time_min) * fractions
+            log_alpha_bar = -0.5 * s**2 * (beta_max - beta_min) - s * beta_min
+            log_alpha_bar = log_alpha_bar - log_alpha_bar[0]
+        else:
+            levels = torch.tensor([0.0, *noise_levels], dtype=torch.float64)
+            rising = (levels.diff() > 0).all() and levels.isfinite().all()
+            if len(levels) != num_steps + 1 or not rising:
+                raise ValueError(
+                    f"noise_levels must hold one positive number for each of the {num_steps} "
+                    f"steps, every one larger than the one before, got {tuple(noise_levels)}."
+                )
+            log_alpha_bar = -torch.log1p(levels**2)
         self.alpha_bar = log_alpha_bar.exp()
         # expm1 keeps all the digits of a small beta: at T = 1000 the first is about 1e-4.
         self.beta = -torch.expm1(torch.diff(log_alpha_bar, prepend=log_alpha_bar[:1]))
@@ -83,8 +126,28 @@ class Diffusion:
         }
         self._cast: dict[tuple, Tensor] = {}
 
+    @property
+    def noise_levels(self) -> tuple[float, ...]:
+        """sqrt((1 - alpha_bar_t) / alpha_bar_t) of x_1 .. x_T.
+
+        Example:
+            >>> [round(level, 2) for level in Diffusion(4).noise_levels]
+            [0.96, 3.42, 17.05, 152.16]
+        """
+        return tuple(((1 - self.alpha_bar) / self.alpha_bar).sqrt()[1:].tolist())
+
+    def __eq__(self, other: object) -> bool:
+        same = type(other) is type(self) and other.num_steps == self.num_steps
+        # Levels that went through a file or a logarithm may differ in their last digit.
+        return same and torch.allclose(self.alpha_bar, other.alpha_bar, rtol=1e-9, atol=0)
+
+    __hash__ = None
+
     def __repr__(self) -> str:
-        return f"Diffusion(num_steps={self.num_steps})"
+        levels = ", ".join(f"{level:.4g}" for level in self.noise_levels[:8])
+        return (
+            f"Diffusion({self.num_steps}, noise_levels=({levels}{', ..' * (self.num_steps > 8)}))"
+        )
 
     def check_t(self, t: int | Tensor, lowest: int = 1) -> None:
         """Refuse a t outside ``lowest``..T. Tensors on an accelerator are not read back.
@@ -208,3 +271,37 @@ class Diffusion:
             + self._at("posterior_coef_xt", t, x_t) * x_t
         )
         return mean, self._at("posterior_std", t, x_t)
+
+
+class Levelled(Protocol):
+    """A configuration that says how much noise x_1 .. x_T hold: every one of the networks' does.
+
+    Example:
+        >>> from ddgan_lite.networks import MLPConfig
+        >>> chain_of(MLPConfig(num_steps=2, noise_levels=(1, 3)))
+        Diffusion(2, noise_levels=(1, 3))
+    """
+
+    num_steps: int
+    beta_min: float
+    beta_max: float
+    noise_levels: tuple[float, ...] | None
+
+
+def chain_of(config: Levelled) -> Diffusion:
+    """The chain that a configuration names: its noise levels, or else its rates.
+
+    Raises:
+        ValueError: if they are no chain.
+
+    Example:
+        >>> from ddgan_lite.networks import MLPConfig
+        >>> chain_of(MLPConfig()) == Diffusion(4)  # left alone: the paper's
+        True
+    """
+    return Diffusion(
+        config.num_steps,
+        beta_min=config.beta_min,
+        beta_max=config.beta_max,
+        noise_levels=config.noise_levels,
+    )

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def mixture_scores(samples: Tensor, mixture: GaussianMixture, seed: int = 0) -> dict[str, float]:
-    """Quality and coverage of samples (n, d) against an equal-weight mixture.
+    """Quality and coverage of samples (n, d) against a mixture.
 
     Returns:
         ``hq3``: share of samples within 3 standard deviations of their nearest mode. True
         samples reach 0.989 in 2-D, and more means modes drawn too narrow, not quality.
-        ``modes20``, ``modes50``: modes that hold at least 20 % and 50 % of their fair share,
-        counting high-quality samples only.
-        ``kl``: KL divergence of the modes' shares from uniform, in nats, high-quality samples
+        ``modes20``, ``modes50``: modes that hold at least 20 % and 50 % of their weight, counting
+        high-quality samples only.
+        ``kl``: KL divergence of the modes' shares from their weights, in nats, high-quality samples
         only (the loose count of *any* sample near a mode forgives almost everything).
         ``sw2``: sliced 2-Wasserstein distance to as many true samples.
         ``sd_ratio_median``: over the modes, the spread of their high-quality samples divided by
@@ -49,13 +49,13 @@ def mixture_scores(samples: Tensor, mixture: GaussianMixture, seed: int = 0) -> 
         inside = samples[good & (nearest == k)]
         if len(inside) > 1:
             per_mode[k] = inside.var(0).mean().sqrt() / (mixture.std[k] * _cut_std(mixture.dim))
-    fair = len(samples) / mixture.num_components
+    fair = len(samples) * mixture.weights
     rng = torch.Generator().manual_seed(seed)
     return {
         "hq3": good.double().mean().item(),
         "modes20": int((counts >= 0.2 * fair).sum()),
         "modes50": int((counts >= 0.5 * fair).sum()),
-        "kl": kl_to_uniform(counts),
+        "kl": kl_to_weights(counts, mixture.weights),
         "sw2": sliced_wasserstein(samples, mixture.sample(len(samples), rng), seed=seed),
         "sd_ratio_median": per_mode.median().item(),
     }
@@ -79,11 +79,30 @@ def kl_to_uniform(counts: Tensor) -> float:
         >>> kl_to_uniform(even), round(kl_to_uniform(one), 4)  # 0 and log 2
         (0.0, 0.6931)
     """
+    return kl_to_weights(counts, torch.full((len(counts),), 1 / len(counts), dtype=torch.float64))
+
+
+def kl_to_weights(counts: Tensor, weights: Tensor) -> float:
+    """KL(shares || weights) in nats, for the counts (K,) of samples per mode.
+
+    As if the rarest mode held everything when there are no samples at all: the worst there is.
+
+    Args:
+        weights: (K,), positive, of sum 1.
+
+    Example:
+        >>> weights = torch.tensor([0.25, 0.75])
+        >>> round(kl_to_weights(torch.tensor([1, 3]), weights), 9)
+        0.0
+        >>> round(kl_to_weights(torch.tensor([0, 0]), weights), 4)  # log 4
+        1.3863
+    """
+    weights = weights.double()
     total = counts.sum().item()
     if total == 0:
-        return math.log(len(counts))
+        return -weights.min().log().item()
     share = counts.double() / total
-    return (torch.special.xlogy(share, share * len(counts))).sum().item()
+    return torch.special.xlogy(share, share / weights).sum().item()
 
 
 def sliced_wasserstein(a: Tensor, b: Tensor, projections: int = 256, seed: int = 0) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ddgan_lite import checkpoints
-from ddgan_lite.diffusion import Diffusion
+from ddgan_lite.diffusion import chain_of
 from ddgan_lite.ema import EMA
 from ddgan_lite.networks import CONFIGS, Config, describe
 from ddgan_lite.randomness import own_rows, randn
@@ -28,6 +28,8 @@ class DDGAN(nn.Module):
             when left out.
 
     Attributes:
+        diffusion: the chain that ``config`` names. A model that is given another one cannot be
+            saved: a file holds the configuration.
         generator, discriminator: the two networks being trained. A model loaded from an
             inference file has ``discriminator`` None.
         averaged: the moving average of the generator (:class:`ddgan_lite.ema.EMA`), or None
@@ -46,8 +48,7 @@ class DDGAN(nn.Module):
     def __init__(self, config: Config, *, step_weights: Sequence[float] | None = None):
         super().__init__()
         self.config = config
-        # The paper's schedule, unless the configuration names another.
-        self.diffusion = Diffusion(config.num_steps, **getattr(config, "schedule", {}))
+        self.diffusion = chain_of(config)
         self.generator = config.build_generator()
         self.discriminator: nn.Module | None = config.build_discriminator()
         self.averaged: EMA | None = None
@@ -284,7 +285,8 @@ class DDGAN(nn.Module):
                 :func:`ddgan_lite.cards.card` finds it.
 
         Raises:
-            ValueError: if a weight is too large for half precision.
+            ValueError: if a weight is too large for half precision, or the model's chain is not
+                the one that its configuration names.
 
         Example:
             >>> from tempfile import TemporaryDirectory
@@ -294,6 +296,7 @@ class DDGAN(nn.Module):
             ...     checkpoints.read(path)[1]["provenance"]
             {'data': 'mine', 'seed': 0}
         """
+        self.check_chain()
         header = {**describe(self.config), "provenance": provenance}
         tensors = self.network("averaged").state_dict()
         if half:
@@ -301,6 +304,29 @@ class DDGAN(nn.Module):
             if not all(weight.isfinite().all() for weight in tensors.values()):
                 raise ValueError("a weight is too large for half precision: save with half=False.")
         return checkpoints.write(path, tensors, header)
+
+    def check_chain(self) -> None:
+        """Refuse a chain that a file of this model would not bring back.
+
+        Raises:
+            ValueError: if ``diffusion`` is another one than the configuration names.
+
+        Example:
+            >>> from ddgan_lite.networks import MLPConfig
+            >>> model = DDGAN(MLPConfig(num_steps=2))
+            >>> model.diffusion = chain_of(MLPConfig(num_steps=2, noise_levels=(1, 3)))
+            >>> model.check_chain()  # doctest: +ELLIPSIS
+            Traceback (most recent call last):
+                ...
+            ValueError: the model runs on Diffusion(2, noise_levels=(1, 3)), its configuration ...
+        """
+        named = chain_of(self.config)
+        if self.diffusion != named:
+            raise ValueError(
+                f"the model runs on {self.diffusion}, its configuration names {named}, and a file "
+                "keeps the configuration only. Give the chain to the configuration, as "
+                "noise_levels, and build the model from that."
+            )
 
     @classmethod
     def load(cls, source: str | os.PathLike, *, sha256: str | None = None) -> "DDGAN":

@@ -1,8 +1,8 @@
 """A training run as a file: everything the rest of the run depends on."""
 
-import dataclasses
 import json
 import os
+from dataclasses import asdict
 from operator import index
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ddgan_lite import checkpoints
 from ddgan_lite.model import DDGAN
-from ddgan_lite.networks import describe
-from ddgan_lite.settings import SPEED
+from ddgan_lite.networks import CONFIGS, describe
+from ddgan_lite.settings import SPEED, TrainSettings
 from ddgan_lite.training import Trainer
 
 
@@ -34,6 +34,7 @@ def save(trainer: Trainer, path: str | os.PathLike, **record: object) -> Path:
 
     Raises:
         FloatingPointError: if a weight is not finite: no good checkpoint is followed by it.
+        ValueError: if the model's chain is not the one that its configuration names.
         OSError: if the file cannot be written; what stood there before is kept.
 
     Example:
@@ -47,6 +48,8 @@ def save(trainer: Trainer, path: str | os.PathLike, **record: object) -> Path:
         ...     checkpoints.read(path)[1]["note"]
         'the first try'
     """
+    if isinstance(trainer.model, DDGAN):
+        trainer.model.check_chain()
     tensors = {
         f"{name}/{key}": value
         for name, network in _networks(trainer).items()
@@ -179,7 +182,7 @@ def _identity(trainer: Trainer) -> dict:
     """The header of a run's file, as far as it stays the same from the first step to the last."""
     weights = getattr(trainer.model, "step_weights", None)  # a plain GAN has no steps
     training = {
-        "settings": dataclasses.asdict(trainer.settings),
+        "settings": asdict(trainer.settings),
         "step_weights": None if weights is None else weights.tolist(),
     }
     return {**describe(trainer.model.config), "training": training}
@@ -188,7 +191,10 @@ def _identity(trainer: Trainer) -> dict:
 def _rules(header: dict) -> dict:
     """What decides where a run goes, by name."""
     training = header["training"]
-    rules = {"kind": header["kind"], **header["config"], **training["settings"]}
+    # Built, so that a file from before a field existed has that field's default.
+    config = CONFIGS[header["kind"]](**header["config"])
+    settings = TrainSettings(**training["settings"])
+    rules = {"kind": header["kind"], **asdict(config), **asdict(settings)}
     return {**rules, "step_weights": training["step_weights"]}
 
 
@@ -201,7 +207,7 @@ def _check(trainer: Trainer, path: str | os.PathLike, header: dict) -> None:
     ours = _rules(_identity(trainer))
     try:
         theirs = _rules(header)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise checkpoints.CheckpointError(f"{path} cannot be resumed here: {error}.") from error
     for name in (name for name in ours if name not in SPEED):
         if json.dumps(theirs.get(name)) != json.dumps(ours[name]):

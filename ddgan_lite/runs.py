@@ -294,7 +294,7 @@ def provenance(preset: Preset, record: dict, device: torch.device) -> dict:
         >>> from ddgan_lite.presets import PRESETS
         >>> about = provenance(PRESETS["gaussians"], {"data": "gaussian_grid"}, torch.device("cpu"))
         >>> about["data"], about["steps"], about["processes"]
-        ('gaussian_grid', 9000, 1)
+        ('gaussian_grid', 7000, 1)
     """
     return {
         **record,

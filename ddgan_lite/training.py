@@ -278,7 +278,7 @@ class Trainer:
             total = sum(terms.values())
             if penalise:
                 for name, weight, x, logits in (
-                    ("r1", settings.r1, real, real_logits),
+                    ("r1", settings.r1_at(self.step), real, real_logits),
                     ("r2", settings.r2, shown, fake_logits),
                 ):
                     if weight > 0:

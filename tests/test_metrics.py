@@ -14,6 +14,7 @@ from ddgan_lite.metrics import (
     read_digits,
     sliced_wasserstein,
 )
+from ddgan_lite.mixtures import GaussianMixture
 
 GRID = gaussian_grid()
 
@@ -86,6 +87,19 @@ def test_one_perfect_mode_is_no_success(rng):
     assert scores["modes20"] == 1
     assert scores["kl"] == pytest.approx(math.log(25))
     assert scores["sw2"] > 1
+
+
+def test_modes_of_unequal_weight_are_held_against_their_own(rng):
+    weights = torch.linspace(1, 5, 25, dtype=torch.float64)
+    uneven = GaussianMixture(GRID.means, 0.05, weights)
+    scores = mixture_scores(uneven.sample(10_000, rng), uneven)
+    assert scores["kl"] < 0.003 and scores["modes50"] == 25
+    even = mixture_scores(GRID.sample(10_000, rng), uneven)  # equal shares, weights of 1 to 5
+    shares = torch.full((25,), 1 / 25, dtype=torch.float64)
+    expected = (shares * (shares / uneven.weights).log()).sum().item()
+    assert even["kl"] == pytest.approx(expected, abs=0.01)
+    assert even["modes50"] == int((0.5 * uneven.weights <= 1 / 25).sum()) == 25
+    assert mixture_scores(uneven.sample(10_000, rng), GRID)["modes50"] < 25
 
 
 def test_scores_repeat():

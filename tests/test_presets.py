@@ -110,7 +110,7 @@ def test_the_speedrun_makes_a_file_small_enough_for_git_and_sees_the_data_often(
 
 
 def test_the_model_is_that_of_the_preset():
-    chosen = preset("gaussians", num_steps=2, step_weights=(3, 1))
+    chosen = preset("gaussians", num_steps=2, noise_levels=(1, 3), step_weights=(3, 1))
     model = chosen.build()
     assert model.config == chosen.config
     assert model.step_weights.tolist() == [3, 1]

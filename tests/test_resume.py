@@ -152,6 +152,7 @@ OTHER = {
     "lr_end": 1e-6,
     "betas": (0.0, 0.98),
     "r1": 0.3,
+    "r1_end": 0.01,
     "r2": 0.3,
     "relativistic": True,
     "reconstruction": 1.0,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ddgan_lite.networks.toy import OneHot, check_least, mlp
+from ddgan_lite.networks.toy import OneHot, as_tuples, check_chain, check_least, mlp
 
 _SLOPE = 0.2  # of every LeakyReLU
 
@@ -26,9 +26,11 @@ class ConvConfig:
         width: channels at full resolution; each time the size is halved there are twice as many.
         hidden: units of a dense layer.
         levels: how often the size is halved between the image and the dense layers.
+        beta_min, beta_max, noise_levels: the chain, as in
+            :class:`~ddgan_lite.diffusion.Diffusion`.
 
     Raises:
-        ValueError: if a size is out of range.
+        ValueError: if a size is out of range, or the chain is none.
 
     Example:
         >>> ConvConfig(shape=(1, 28, 28), levels=3)
@@ -45,11 +47,15 @@ class ConvConfig:
     width: int = 24
     hidden: int = 256
     levels: int = 1
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    noise_levels: tuple[float, ...] | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "shape", tuple(self.shape))  # JSON brings lists
+        as_tuples(self, "shape", "noise_levels")
         check_least(self, num_steps=1, latent_dim=0, width=1, hidden=1, levels=1)
         check_square(self.shape, 2**self.levels)
+        check_chain(self)
 
     def build_generator(self) -> nn.Module:
         return ConvGenerator(self)

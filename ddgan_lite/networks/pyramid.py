@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddgan_lite.networks.conv import check_square, downsamplers
-from ddgan_lite.networks.toy import OneHot, check_least, mlp
+from ddgan_lite.networks.toy import OneHot, as_tuples, check_chain, check_least, mlp
 
 _SLOPE = 0.2  # of every LeakyReLU
 _GROUPS = 8  # of every normalisation
@@ -29,13 +29,14 @@ class PyramidConfig:
         levels: how often the size is halved after that.
         hidden: units of a dense layer.
         style: size of the vector that z and t become.
-        beta_min, beta_max: the noise schedule, as in :class:`~ddgan_lite.diffusion.Diffusion`,
-            whose own are the paper's. These lose the same share of x_0 at every step and leave x_1
-            so noisy (sqrt(alpha_bar_1) = 0.37) that the last step, whose discriminator sees clean
-            images, still decides much of what is drawn.
+        beta_min, beta_max, noise_levels: the chain, as in
+            :class:`~ddgan_lite.diffusion.Diffusion`, whose own rates are the paper's. These lose
+            the same share of x_0 at every step and leave x_1 so noisy
+            (sqrt(alpha_bar_1) = 0.37) that the last step, whose discriminator sees clean images,
+            still decides much of what is drawn.
 
     Raises:
-        ValueError: if a size is out of range.
+        ValueError: if a size is out of range, or the chain is none.
 
     Example:
         >>> PyramidConfig(shape=(1, 28, 28))
@@ -55,23 +56,15 @@ class PyramidConfig:
     style: int = 128
     beta_min: float = 8.0
     beta_max: float = 8.0
+    noise_levels: tuple[float, ...] | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "shape", tuple(self.shape))  # JSON brings lists
+        as_tuples(self, "shape", "noise_levels")
         check_least(self, num_steps=1, latent_dim=0, levels=1, hidden=1, style=1)
         if self.width < 1 or self.width % _GROUPS:
             raise ValueError(f"width must be a multiple of {_GROUPS}, got {self.width}.")
         check_square(self.shape, 2 ** (self.levels + 1))
-
-    @property
-    def schedule(self) -> dict[str, float]:
-        """The arguments of :class:`~ddgan_lite.diffusion.Diffusion` beside T.
-
-        Example:
-            >>> PyramidConfig().schedule
-            {'beta_min': 8.0, 'beta_max': 8.0}
-        """
-        return {"beta_min": self.beta_min, "beta_max": self.beta_max}
+        check_chain(self)
 
     def build_generator(self) -> nn.Module:
         return PyramidGenerator(self)

@@ -1,5 +1,6 @@
 """Small fully connected networks: enough for points in the plane and for 8 x 8 digits."""
 
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
@@ -7,10 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ddgan_lite.diffusion import chain_of
+
 
 @dataclass(frozen=True)
 class MLPConfig:
     """The architecture of an MLP generator and discriminator.
+
+    Left alone it is a plain network on the paper's chain. ``frequencies`` and ``data_std`` are not
+    in the paper; with them and other ``noise_levels`` 25 Gaussians come out sharp (chapter 04).
 
     Attributes:
         shape: shape of one sample, for example (2,) or (3, 8, 8).
@@ -20,9 +26,16 @@ class MLPConfig:
         depth: linear layers per network, at least 2.
         slope: negative slope of the LeakyReLU. Networks with a small slope can draw the sharp
             boundaries between modes; smooth activations such as SiLU cannot (chapter 04).
+        frequencies: the generator sees x_t, the discriminator x_{t-1}, also as sine and cosine of
+            these multiples: Fourier features (Tancik et al. 2020).
+        data_std: standard deviation of the data, one number for all coordinates. The generator's
+            network then says how to correct the best linear guess of x_0
+            (:func:`preconditioning`); left out, its answer is the guess.
+        beta_min, beta_max, noise_levels: the chain, as in
+            :class:`~ddgan_lite.diffusion.Diffusion`.
 
     Raises:
-        ValueError: if a size is out of range.
+        ValueError: if a size is out of range, or the chain is none.
 
     Example:
         >>> generator = MLPConfig(shape=(2,), num_steps=4, latent_dim=8).build_generator()
@@ -40,12 +53,22 @@ class MLPConfig:
     width: int = 48
     depth: int = 4
     slope: float = 0.05
+    frequencies: tuple[float, ...] = ()
+    data_std: float | None = None
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    noise_levels: tuple[float, ...] | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "shape", tuple(self.shape))  # JSON brings lists
+        as_tuples(self, "shape", "frequencies", "noise_levels")
         if not self.shape or any(side < 1 for side in self.shape):
             raise ValueError(f"shape must hold positive sizes, got {self.shape}.")
         check_least(self, num_steps=1, latent_dim=0, width=1, depth=2)
+        if not all(math.isfinite(k) and k > 0 for k in self.frequencies):
+            raise ValueError(f"frequencies must be positive numbers, got {self.frequencies}.")
+        if self.data_std is not None and not 0 < self.data_std < math.inf:
+            raise ValueError(f"data_std must be a positive number, got {self.data_std}.")
+        check_chain(self)
 
     def build_generator(self) -> nn.Module:
         return MLPGenerator(self)
@@ -66,6 +89,37 @@ def mlp(in_features: int, out_features: int, width: int, depth: int, slope: floa
     for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(slope)]
     return nn.Sequential(*layers[:-1])
+
+
+def as_tuples(config: object, *names: str) -> None:
+    """Lists in these fields of a frozen configuration become tuples: JSON knows only lists.
+
+    Example:
+        >>> MLPConfig(shape=[2]).shape
+        (2,)
+    """
+    for name in names:
+        if getattr(config, name) is not None:
+            object.__setattr__(config, name, tuple(getattr(config, name)))
+
+
+def check_chain(config: object) -> None:
+    """Refuse a configuration whose noise levels or rates are no chain, or that names both.
+
+    Raises:
+        ValueError: if so.
+
+    Example:
+        >>> MLPConfig(num_steps=2, noise_levels=(1, 2, 4))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: noise_levels must hold one positive number for each of the 2 steps, ...
+    """
+    chain_of(config)
+    rates = [field for field in dataclasses.fields(config) if field.name.startswith("beta_")]
+    changed = [field.name for field in rates if getattr(config, field.name) != field.default]
+    if config.noise_levels is not None and changed:
+        raise ValueError(f"noise_levels are given, so {' and '.join(changed)} cannot be: not both.")
 
 
 def check_least(config: object, **least: int) -> None:
@@ -100,6 +154,51 @@ class OneHot(nn.Module):
         return self.rows[t - 1]
 
 
+def preconditioning(alpha_bar: Tensor, data_std: float | None) -> Tensor:
+    """What makes a network's output a correction: (skip, out, scale), each a table over alpha_bar.
+
+    The guess of x_0 is skip x_t + out net(scale x_t). Skip is the slope of the best linear guess,
+    out its standard error, and scale makes the network's input of unit variance, for data of mean 0
+    and standard deviation ``data_std`` (Karras et al. 2022, section 5, in the units of a
+    variance-preserving chain). The network's target then has unit variance at every t.
+
+    Args:
+        alpha_bar: (k,), in [0, 1].
+        data_std: left out, the output is the guess: 0, 1, 1.
+
+    Example:
+        >>> skip, out, scale = preconditioning(torch.tensor([1.0, 0.5]), data_std=1.0)
+        >>> skip.tolist(), out.tolist()  # nothing is left to guess at alpha_bar = 1
+        ([1.0, 0.7071067690849304], [0.0, 0.7071067690849304])
+    """
+    if data_std is None:
+        one = torch.ones_like(alpha_bar)
+        return torch.stack([0 * one, one, one])
+    scale = (data_std**2 * alpha_bar + 1 - alpha_bar).rsqrt()
+    out = data_std * (1 - alpha_bar).sqrt() * scale
+    return torch.stack([data_std**2 * alpha_bar.sqrt() * scale**2, out, scale])
+
+
+class Waves(nn.Module):
+    """x (n, d), beside it the sines and then the cosines of its multiples: (n, d (1 + 2 k)).
+
+    Example:
+        >>> Waves((1, 2))(torch.tensor([[torch.pi / 2]])).abs().round(decimals=2)
+        tensor([[1.5700, 1.0000, 0.0000, 0.0000, 1.0000]])
+    """
+
+    def __init__(self, frequencies: tuple[float, ...]):
+        super().__init__()
+        as_floats = torch.tensor(frequencies, dtype=torch.float32)
+        self.register_buffer("frequencies", as_floats, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not len(self.frequencies):
+            return x
+        angles = (self.frequencies[:, None] * x[:, None]).flatten(1)
+        return torch.cat([x, angles.sin(), angles.cos()], dim=1)
+
+
 class MLPGenerator(nn.Module):
     """G(x_t, t, z): a guess of the clean sample x_0 (Xiao et al. 2022, section 3.2).
 
@@ -112,15 +211,19 @@ class MLPGenerator(nn.Module):
     def __init__(self, config: MLPConfig):
         super().__init__()
         self.config = config
-        self.time = OneHot(config.num_steps)
+        self.time, self.waves = OneHot(config.num_steps), Waves(config.frequencies)
         size = math.prod(config.shape)
-        inputs = size + config.latent_dim + config.num_steps
+        features = size * (1 + 2 * len(config.frequencies))
+        inputs = features + config.latent_dim + config.num_steps
         self.net = mlp(inputs, size, config.width, config.depth, config.slope)
+        tables = preconditioning(chain_of(config).alpha_bar, config.data_std).float()
+        self.register_buffer("tables", tables, persistent=False)
 
     def forward(self, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
         """x_t (n, *shape), t (n,) in 1..T, z (n, latent_dim) -> x_0 (n, *shape)."""
-        inputs = torch.cat([x_t.flatten(1), z, self.time(t)], dim=1)
-        return self.net(inputs).reshape(x_t.shape)
+        x, (skip, out, scale) = x_t.flatten(1), self.tables[:, t, None]
+        inputs = torch.cat([self.waves(scale * x), z, self.time(t)], dim=1)
+        return (skip * x + out * self.net(inputs)).reshape(x_t.shape)
 
 
 class MLPDiscriminator(nn.Module):
@@ -134,11 +237,12 @@ class MLPDiscriminator(nn.Module):
 
     def __init__(self, config: MLPConfig):
         super().__init__()
-        self.time = OneHot(config.num_steps)
-        inputs = 2 * math.prod(config.shape) + config.num_steps
+        self.time, self.waves = OneHot(config.num_steps), Waves(config.frequencies)
+        inputs = 2 * math.prod(config.shape) * (1 + len(config.frequencies)) + config.num_steps
         self.net = mlp(inputs, 1, config.width, config.depth, config.slope)
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """x_prev and x_t (n, *shape), t (n,) in 1..T -> logits (n,)."""
-        inputs = torch.cat([x_prev.flatten(1), x_t.flatten(1), self.time(t)], dim=1)
+        x_prev = self.waves(x_prev.flatten(1))
+        inputs = torch.cat([x_prev, x_t.flatten(1), self.time(t)], dim=1)
         return self.net(inputs).squeeze(1)

@@ -6,6 +6,7 @@ from torch import nn
 
 from ddgan_lite.networks.discriminator import BLOCKS, ImageDiscriminator
 from ddgan_lite.networks.generator import UNetGenerator
+from ddgan_lite.networks.toy import as_tuples, check_chain
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,12 @@ class UNetConfig:
         discriminator: ``"small"`` (published for 32 px) or ``"large"`` (for 256 px).
         discriminator_width: its channels are 2, 4 and 8 times this.
         discriminator_time_dim: size of its time embedding.
+        beta_min, beta_max, noise_levels: the chain, as in
+            :class:`~ddgan_lite.diffusion.Diffusion`.
 
     Raises:
-        ValueError: if a size is out of range or the images cannot be halved often enough.
+        ValueError: if a size is out of range, the images cannot be halved often enough, or the
+            chain is none.
 
     Example:
         >>> UNetConfig(shape=(3, 28, 28))  # doctest: +ELLIPSIS
@@ -50,10 +54,13 @@ class UNetConfig:
     discriminator: str = "small"
     discriminator_width: int = 64
     discriminator_time_dim: int = 256
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    noise_levels: tuple[float, ...] | None = None
 
     def __post_init__(self):
-        for name in ("shape", "multipliers"):  # JSON brings lists
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        as_tuples(self, "shape", "multipliers", "noise_levels")
+        check_chain(self)
         if len(self.shape) != 3 or self.shape[0] < 1 or self.shape[1] != self.shape[2]:
             raise ValueError(f"shape must be (channels, size, size), got {self.shape}.")
         for name in ("num_steps", "latent_dim", "blocks", "style_dim", "discriminator_width"):
