@@ -8,7 +8,6 @@ to x_t.
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -273,23 +272,11 @@ class Diffusion:
         return mean, self._at("posterior_std", t, x_t)
 
 
-class Levelled(Protocol):
-    """A configuration that says how much noise x_1 .. x_T hold: every one of the networks' does.
+def chain_of(config: object) -> Diffusion:
+    """The chain that a configuration of networks names by its noise levels, or else its rates.
 
-    Example:
-        >>> from ddgan_lite.networks import MLPConfig
-        >>> chain_of(MLPConfig(num_steps=2, noise_levels=(1, 3)))
-        Diffusion(2, noise_levels=(1, 3))
-    """
-
-    num_steps: int
-    beta_min: float
-    beta_max: float
-    noise_levels: tuple[float, ...] | None
-
-
-def chain_of(config: Levelled) -> Diffusion:
-    """The chain that a configuration names: its noise levels, or else its rates.
+    Args:
+        config: has ``num_steps``; ``beta_min``, ``beta_max`` and ``noise_levels`` if it cares.
 
     Raises:
         ValueError: if they are no chain.
@@ -298,10 +285,10 @@ def chain_of(config: Levelled) -> Diffusion:
         >>> from ddgan_lite.networks import MLPConfig
         >>> chain_of(MLPConfig()) == Diffusion(4)  # left alone: the paper's
         True
+        >>> chain_of(MLPConfig(num_steps=2, noise_levels=(1, 3)))
+        Diffusion(2, noise_levels=(1, 3))
     """
+    names = ("beta_min", "beta_max", "noise_levels")
     return Diffusion(
-        config.num_steps,
-        beta_min=config.beta_min,
-        beta_max=config.beta_max,
-        noise_levels=config.noise_levels,
+        config.num_steps, **{n: getattr(config, n) for n in names if hasattr(config, n)}
     )

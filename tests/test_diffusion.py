@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddgan_lite.diffusion import Diffusion
+from ddgan_lite.diffusion import Diffusion, cosine_levels
 
 REFERENCE = json.loads((Path(__file__).parent / "data" / "schedule.json").read_text())
 N = 100_000
@@ -249,6 +249,63 @@ def test_a_bad_number_of_steps_is_refused(num_steps):
 def test_a_bad_schedule_is_refused(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         Diffusion(4, **arguments)
+
+
+# -- noise levels ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_steps", [1, 4, 1000])
+def test_a_chain_given_by_its_noise_levels_is_the_chain(num_steps):
+    by_rates = Diffusion(num_steps)
+    by_levels = Diffusion(num_steps, noise_levels=by_rates.noise_levels)
+    assert by_levels == by_rates
+    for table in ("beta", "posterior_coef_x0", "posterior_coef_xt", "posterior_variance"):
+        ours, theirs = (getattr(chain, table)[1:] for chain in (by_levels, by_rates))
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-12)
+
+
+def test_a_noise_level_is_noise_over_signal():
+    levels = (0.4, 1.0, 9.0)
+    chain = Diffusion(3, noise_levels=levels)
+    for t, level in enumerate(levels, start=1):
+        share = 1 / (1 + level**2)
+        assert chain.alpha_bar[t].item() == pytest.approx(share, rel=1e-12)
+    x_0 = torch.full((200_000, 1), 2.0)
+    x_2 = chain.q_sample(x_0, 2, torch.Generator().manual_seed(0)) * 2**0.5  # in units of x_0
+    assert x_2.mean().item() == pytest.approx(2, abs=0.01)
+    assert x_2.std().item() == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_squared_cosine_is_the_signal():
+    for num_steps in (1, 2, 8):
+        alpha_bar = Diffusion(num_steps, noise_levels=cosine_levels(num_steps)).alpha_bar
+        times = torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
+        torch.testing.assert_close(alpha_bar, (0.94 * math.pi / 2 * times).cos() ** 2)
+    assert cosine_levels(2)[-1] == cosine_levels(8)[-1]  # every T starts from the same noise
+
+
+def test_chains_are_equal_if_their_levels_and_their_class_are():
+    class Other(Diffusion):
+        pass
+
+    assert Diffusion(4) == Diffusion(4) != Diffusion(4, beta_max=19.0)
+    assert Diffusion(4) != Diffusion(2)
+    assert Other(4) != Diffusion(4) and Diffusion(4) != "Diffusion(4)"
+
+
+@pytest.mark.parametrize(
+    "levels", [(), (1, 2), (1, 2, 3, 4, 5), (0, 1, 2, 3), (1, 1, 2, 3), (4, 3, 2, 1),
+               (1, 2, 3, math.inf), (1, 2, math.nan, 3)],
+)  # fmt: skip
+def test_levels_that_are_no_chain_are_refused(levels):
+    with pytest.raises(ValueError, match=r"noise_levels must hold one positive number for each of"):
+        Diffusion(4, noise_levels=levels)
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0, math.nan])
+def test_a_cosine_that_does_not_end_in_between_is_refused(end):
+    with pytest.raises(ValueError, match="end must lie between 0 and 1, got"):
+        cosine_levels(4, end)
 
 
 @pytest.mark.parametrize("t", [0, 5, -1, torch.tensor([1, 0, 2]), torch.tensor([1, 5, 2])])

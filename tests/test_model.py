@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from ddgan_lite import checkpoints
+from ddgan_lite import checkpoints, resume
+from ddgan_lite.data import gaussian_grid
+from ddgan_lite.diffusion import Diffusion
 from ddgan_lite.ema import EMA
 from ddgan_lite.model import DDGAN
 from ddgan_lite.networks import MLPConfig
-from ddgan_lite.training import TrainSettings, train
+from ddgan_lite.training import Trainer, TrainSettings, train
 
 SMALL = MLPConfig(num_steps=3, latent_dim=4, width=16, depth=2)
 
@@ -218,6 +220,21 @@ def test_a_loaded_model_is_for_sampling_only(tmp_path):
     assert not any(p.requires_grad for p in loaded.parameters())
     with pytest.raises(ValueError, match="no discriminator: it was loaded for sampling only"):
         next(train(loaded, None, TrainSettings(steps=1)))
+
+
+def test_a_chain_that_the_file_would_lose_is_not_saved(tmp_path):
+    class NothingBack(Diffusion):
+        pass
+
+    for chain in (Diffusion(3, beta_min=8.0, beta_max=8.0), NothingBack(3)):
+        model = DDGAN(SMALL)
+        model.diffusion = chain
+        with pytest.raises(ValueError, match=r"runs on .*, its configuration names Diffusion\(3, "):
+            model.save(tmp_path / "model.safetensors")
+        trainer = Trainer(model, gaussian_grid(), TrainSettings(steps=1, batch_size=8))
+        with pytest.raises(ValueError, match="runs on"):
+            resume.save(trainer, tmp_path / "run.safetensors")
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100, None])

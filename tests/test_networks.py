@@ -1,6 +1,7 @@
 """The small networks: shapes, what each input does, and what a bad configuration is told."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -8,8 +9,8 @@ from torch import nn
 
 from ddgan_lite.diffusion import Diffusion
 from ddgan_lite.model import DDGAN
-from ddgan_lite.networks import CONFIGS, ConvConfig, MLPConfig, PyramidConfig
-from ddgan_lite.networks.toy import OneHot, mlp
+from ddgan_lite.networks import CONFIGS, ConvConfig, MLPConfig, PyramidConfig, UNetConfig
+from ddgan_lite.networks.toy import OneHot, mlp, preconditioning
 
 CASES = [
     MLPConfig(),
@@ -19,6 +20,7 @@ CASES = [
     ConvConfig(),
     ConvConfig(shape=(1, 6, 6), num_steps=1, latent_dim=0, width=3, hidden=7),
     ConvConfig(shape=(1, 12, 12), num_steps=2, latent_dim=5, width=2, hidden=7, levels=2),
+    MLPConfig(shape=(5,), num_steps=2, frequencies=(1.0, 3.0), data_std=0.5),
     PyramidConfig(),
     PyramidConfig(shape=(3, 12, 12), num_steps=2, latent_dim=0, width=8, levels=1, hidden=7),
 ]
@@ -91,13 +93,82 @@ def test_a_convolutional_generator_reaches_black_and_white_and_little_more(confi
     assert 1 < drawn.abs().max() <= 1.05
 
 
-def test_a_pyramid_names_its_noise_schedule():
-    papers = DDGAN(PyramidConfig(width=8, beta_min=0.1, beta_max=20.0)).diffusion
-    assert papers.alpha_bar.equal(Diffusion(4).alpha_bar)
+SMALL_UNET = UNetConfig(shape=(1, 8, 8), width=8, multipliers=(1,), attention_size=0)
+EVERY_KIND = [MLPConfig(), ConvConfig(width=8), PyramidConfig(width=8), SMALL_UNET]
+
+
+def test_a_pyramid_loses_the_same_share_at_every_step():
     beta = DDGAN(PyramidConfig(width=8)).diffusion.beta[1:]
-    torch.testing.assert_close(beta, beta[:1].expand(4))  # the same at every step
+    torch.testing.assert_close(beta, beta[:1].expand(4))
+
+
+@pytest.mark.parametrize("config", EVERY_KIND, ids=lambda config: type(config).__name__)
+def test_every_configuration_names_its_chain(config):
+    by_rates = dataclasses.replace(config, beta_min=0.2, beta_max=10.0)
+    assert DDGAN(by_rates).diffusion == Diffusion(4, beta_min=0.2, beta_max=10.0)
+    by_levels = dataclasses.replace(config, noise_levels=[0.5, 1, 3, 9])  # as JSON brings them
+    assert DDGAN(by_levels).diffusion == Diffusion(4, noise_levels=(0.5, 1, 3, 9))
     with pytest.raises(ValueError, match=r"beta_max, got 9\.0 and 8\.0"):
-        DDGAN(PyramidConfig(width=8, beta_min=9.0, beta_max=8.0))
+        dataclasses.replace(config, beta_min=9.0, beta_max=8.0)
+    with pytest.raises(ValueError, match="one positive number for each of the 2 steps"):
+        dataclasses.replace(by_levels, num_steps=2)
+    with pytest.raises(ValueError, match="noise_levels are given, so beta_max cannot be: not both"):
+        dataclasses.replace(by_levels, beta_max=10.0)
+
+
+@pytest.mark.parametrize("config", EVERY_KIND, ids=lambda config: type(config).__name__)
+def test_a_model_finds_its_chain_in_its_file(config, tmp_path):
+    model = DDGAN(dataclasses.replace(config, noise_levels=(0.5, 1.0, 3.0, 9.0)))
+    loaded = DDGAN.load(model.save(tmp_path / "model.safetensors"))
+    assert loaded.config == model.config and loaded.diffusion == model.diffusion
+    assert loaded.diffusion.alpha_bar.equal(model.diffusion.alpha_bar)
+
+
+# -- waves and correction --------------------------------------------------------------------
+
+
+def test_the_correction_starts_from_the_best_linear_guess(rng):
+    """Least squares over many (x_0, x_t) finds its slope and its error."""
+    data_std, alpha_bar = 1.7, torch.tensor([0.9, 0.3, 0.01], dtype=torch.float64)
+    skip, out, scale = preconditioning(alpha_bar, data_std)
+    x_0 = data_std * torch.randn(400_000, 1, generator=rng, dtype=torch.float64)
+    noise = torch.randn(x_0.shape, generator=rng, dtype=torch.float64)
+    x_t = alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * noise
+    slope = (x_0 * x_t).mean(0) / x_t.square().mean(0)
+    torch.testing.assert_close(skip, slope, rtol=0.02, atol=0.005)
+    torch.testing.assert_close(out, (x_0 - skip * x_t).std(0), rtol=0.01, atol=0)
+    torch.testing.assert_close((scale * x_t).std(0), torch.ones(3).double(), rtol=0.01, atol=0)
+
+
+def test_without_a_data_std_the_network_is_the_guess():
+    for table, value in zip(preconditioning(torch.rand(5), None), (0, 1, 1), strict=True):
+        assert (table == value).all()
+
+
+def test_a_corrected_generator_is_the_formula(rng):
+    config = MLPConfig(shape=(3,), data_std=1.3, frequencies=(1.0, 2.5), noise_levels=(1, 2, 3, 4))
+    generator = config.build_generator()
+    x, z = torch.randn(4, 3, generator=rng), torch.randn(4, 8, generator=rng)
+    t = torch.arange(1, 5)
+    share = torch.tensor([1 / (1 + level**2) for level in config.noise_levels]).unsqueeze(1)
+    variance = 1.3**2 * share + 1 - share
+    seen = x / variance.sqrt()
+    waves = [seen, seen.sin(), (2.5 * seen).sin(), seen.cos(), (2.5 * seen).cos()]
+    answer = generator.net(torch.cat([*waves, z, torch.eye(4)], 1))
+    expected = 1.3**2 * share.sqrt() / variance * x
+    expected = expected + 1.3 * ((1 - share) / variance).sqrt() * answer
+    torch.testing.assert_close(generator(x, t, z), expected)
+
+
+def test_a_plain_network_is_what_it_was():
+    """Files from before waves and correction existed load as they were, bit for bit."""
+    config = MLPConfig()
+    generator, x, z = config.build_generator(), torch.randn(6, 2), torch.randn(6, 8)
+    t = torch.tensor([1, 2, 3, 4, 1, 2])
+    plain = generator.net(torch.cat([x, z, torch.eye(4)[t - 1]], 1))
+    assert torch.equal(generator(x, t, z), plain)
+    assert generator.state_dict().keys() == {f"net.{k}.{p}" for k in (0, 2, 4, 6)
+                                             for p in ("weight", "bias")}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -119,6 +190,10 @@ def test_a_configuration_survives_json_lists(kind, name):
         (MLPConfig, {"latent_dim": -1}, "latent_dim must be at least 0, got -1"),
         (MLPConfig, {"width": 0}, "width must be at least 1, got 0"),
         (MLPConfig, {"depth": 1}, "depth must be at least 2, got 1"),
+        (MLPConfig, {"frequencies": (1, 0)}, r"frequencies must be positive numbers, got \(1, 0\)"),
+        (MLPConfig, {"frequencies": (math.nan,)}, "frequencies must be positive numbers"),
+        (MLPConfig, {"data_std": 0.0}, "data_std must be a positive number, got 0"),
+        (MLPConfig, {"data_std": math.inf}, "data_std must be a positive number, got inf"),
         (
             ConvConfig,
             {"shape": (2,)},

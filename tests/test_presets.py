@@ -131,6 +131,16 @@ def test_changes_find_their_place():
     assert PRESETS["cifar10"].config.width == 128  # the preset itself stays
 
 
+def test_every_preset_takes_noise_levels():
+    for name in PRESETS:
+        steps = PRESETS[name].config.num_steps
+        levels = tuple(float(2**t) for t in range(steps))
+        changed = preset(name, **parse([f"noise_levels={levels}"])).config
+        assert changed.noise_levels == levels
+        rates = preset(name, noise_levels=None, beta_min=0.2, beta_max=10).config
+        assert (rates.beta_min, rates.beta_max) == (0.2, 10.0)
+
+
 def test_whole_numbers_pass_for_floats_and_lists_for_tuples():
     chosen = preset("cifar10", r1=1, shape=[3, 64, 64], betas=[0, 0.9], step_weights=[1, 2, 3, 4])
     assert (chosen.settings.r1, type(chosen.settings.r1)) == (1.0, float)
@@ -152,6 +162,9 @@ def test_none_leaves_a_choice_to_the_library():
         ("cifar10", {"batchsize": 3}, r"unknown key 'batchsize': .* Did you mean batch_size\?$"),
         ("cifar10", {"config": 3}, r"unknown key 'config': "),
         ("gaussians", {"mapping_depth": 3}, r"unknown key 'mapping_depth': "),
+        ("gaussians", {"num_steps": 2}, "one positive number for each of the 2 steps"),
+        ("gaussians", {"beta_max": 10}, "noise_levels are given, so beta_max cannot be"),
+        ("cifar10", {"noise_levels": (1, 2, "3", 4)}, "noise_levels must be of type tuple"),
         ("cifar10", {"width": "wide"}, r"width must be of type int, like 128; got 'wide'"),
         ("cifar10", {"width": 64.0}, r"width must be of type int, like 128; got 64\.0"),
         ("cifar10", {"width": True}, r"width must be of type int, like 128; got True"),

@@ -1,5 +1,7 @@
 """The training loop: its gradients redone by hand, its promises, and that it learns."""
 
+import dataclasses
+import itertools
 import math
 
 import pytest
@@ -20,7 +22,7 @@ from ddgan_lite.objectives import (
     reconstruction_loss,
     relativistic_loss,
 )
-from ddgan_lite.training import TrainSettings, train
+from ddgan_lite.training import Trainer, TrainSettings, train
 
 TINY = MLPConfig(num_steps=3, latent_dim=4, width=16, depth=3)
 
@@ -430,3 +432,34 @@ def test_data_of_another_shape_are_refused():
 def test_bad_settings_are_refused(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         TrainSettings(**changes)
+
+
+def test_r1_fades_by_the_same_factor_in_every_step():
+    fading = TrainSettings(steps=10, r1=0.3, r1_end=0.003)
+    strengths = [fading.r1_at(step) for step in range(11)]
+    assert strengths[0] == 0.3 and strengths[-1] == pytest.approx(0.003)
+    factors = {round(b / a, 9) for a, b in itertools.pairwise(strengths)}
+    assert len(factors) == 1
+    assert TrainSettings(r1=0.3).r1_at(5) == 0.3
+
+
+def test_training_penalises_with_the_faded_strength():
+    """The second update of a fading run is that of a run whose strength was the faded one."""
+    fading = TrainSettings(steps=2, batch_size=8, r1=0.4, r1_end=0.1, r1_interval=1)
+    by_hand = dataclasses.replace(fading, r1_end=None)
+    weights = []
+    for settings in (fading, by_hand):
+        torch.manual_seed(0)
+        trainer = Trainer(DDGAN(MLPConfig(width=8)), gaussian_grid(), settings)
+        for _ in trainer:
+            if settings is by_hand:
+                trainer.settings = dataclasses.replace(settings, r1=fading.r1_at(trainer.step))
+        weights.append(torch.cat([w.flatten() for w in trainer.model.discriminator.parameters()]))
+    assert torch.equal(*weights)
+    assert fading.r1_at(1) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("r1_end", [0.0, -0.1, 0.5, float("nan")])
+def test_an_r1_that_does_not_fade_is_refused(r1_end):
+    with pytest.raises(ValueError, match=r"r1_end must lie above 0, up to r1 = 0\.3, got"):
+        TrainSettings(r1=0.3, r1_end=r1_end)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ddgan_lite.ema import EMA
-from ddgan_lite.networks.toy import MLPConfig, mlp
+from ddgan_lite.networks.toy import MLPConfig, Waves, mlp
 from ddgan_lite.randomness import randn
 
 
@@ -26,11 +26,12 @@ class _Logit(nn.Module):
 
     def __init__(self, config: MLPConfig):
         super().__init__()
-        size = torch.Size(config.shape).numel()
-        self.net = mlp(size, 1, config.width, config.depth, config.slope)
+        self.waves = Waves(config.frequencies)
+        features = torch.Size(config.shape).numel() * (1 + 2 * len(config.frequencies))
+        self.net = mlp(features, 1, config.width, config.depth, config.slope)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x.flatten(1)).squeeze(1)
+        return self.net(self.waves(x.flatten(1))).squeeze(1)
 
 
 class GAN(nn.Module):
@@ -40,7 +41,8 @@ class GAN(nn.Module):
     discriminator judges x_0 alone. Whether it is a GAN "with R1" is the loop's setting ``r1``.
 
     Args:
-        config: sizes of the networks; ``num_steps`` is not used.
+        config: sizes of the networks, and the waves of the discriminator's; what else belongs to
+            a chain is not used.
 
     Raises:
         ValueError: if ``latent_dim`` is 0, which leaves nothing to map.

@@ -60,7 +60,6 @@ class UNetConfig:
 
     def __post_init__(self):
         as_tuples(self, "shape", "multipliers", "noise_levels")
-        check_chain(self)
         if len(self.shape) != 3 or self.shape[0] < 1 or self.shape[1] != self.shape[2]:
             raise ValueError(f"shape must be (channels, size, size), got {self.shape}.")
         for name in ("num_steps", "latent_dim", "blocks", "style_dim", "discriminator_width"):
@@ -87,6 +86,7 @@ class UNetConfig:
                 f"multiple of {2**halvings}, the {self.discriminator} discriminator at least "
                 f"{lowest} pixels."
             )
+        check_chain(self)
 
     def build_generator(self) -> nn.Module:
         return UNetGenerator(
