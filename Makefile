@@ -4,12 +4,15 @@ PYTHON ?= python3
 PORT ?= 8000
 MINUTES ?= 20
 ROOT ?= data
+OTHER ?= /usr/bin/python3
+# Where the lock installs; `make lint` asks a resolver.
+PYTHONS := 3.11.0 3.12 3.13 3.14
 PY := .venv/bin/python
 READY := .venv/ready
 
 .DEFAULT_GOAL := targets
 .NOTPARALLEL:
-.PHONY: targets install book test site-test student slides pdf release notebooks pair lint serve bench gpu-bench gpu-cifar10 gpu-stackedmnist address clean
+.PHONY: targets install book test site-test student slides pdf release notebooks pair other-python lint serve bench gpu-bench gpu-cifar10 gpu-stackedmnist address clean
 
 targets:
 	@echo "Targets of this Makefile:"
@@ -22,7 +25,12 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo 'This project needs Python 3.11 or newer, and "$(PYTHON)" is not.' \
 			'Name another one: make $(or $(MAKECMDGOALS),book) PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@test -x .venv/bin/pip || $(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+		echo '"$(PYTHON)" cannot make an environment: on Debian and Ubuntu, install python3-venv' \
+			'(apt install python3-venv), then repeat: make $(or $(MAKECMDGOALS),book)' >&2; exit 1; }
 	@if ! cat $^ | cmp -s - $@; then \
+		$(PYTHON) -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(PYTHONS)")' || \
+			echo 'Nobody has tried "$(PYTHON)" yet: constraints.txt is made for $(PYTHONS).'; \
 		echo 'Installing the packages into .venv: about 6 GB, once, a few minutes.'; \
 		{ test -x .venv/bin/pip || $(PYTHON) -m venv .venv; } && \
 		$(PY) -m pip --disable-pip-version-check install -c constraints.txt -e '.[book,test]' && \
@@ -67,12 +75,16 @@ notebooks: pair  ## run the notebooks that changed and store their outputs (CHAP
 pair: $(READY)  ## carry edits of each notebook's .md over to its .ipynb, outputs kept
 	$(PY) -m jupytext --to ipynb --update notebooks/[0-9]*.md
 
-lint: $(READY)  ## style, spelling, notebook pairs, the public address
+other-python: $(READY)  ## the lock and the library's fast tests on OTHER=/usr/bin/python3
+	$(PY) tools/other_python.py $(OTHER)
+
+lint: $(READY)  ## style, spelling, notebook pairs, the public address, the lock on every Python
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m codespell_lib
 	$(PY) tools/pairs.py
 	$(PY) tools/set_address.py --check
+	$(PY) tools/check_lock.py $(PYTHONS)
 
 serve:  ## show the built book on http://127.0.0.1:8000 (PORT=... for another port)
 	$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)

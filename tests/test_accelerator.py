@@ -78,5 +78,5 @@ def test_a_step_and_a_sample_stay_on_the_device(name, quick, as_on_a_device):
 def test_a_tensor_made_on_the_cpu_is_noticed():
     with OnMetaOnly():
         torch.zeros(3, device=META)
-        with pytest.raises(AssertionError, match="zeros.default leaves a tensor on cpu"):
+        with pytest.raises(AssertionError, match=r"zeros.* leaves a tensor on cpu"):
             torch.zeros(3).to(META)

@@ -165,7 +165,9 @@ def test_the_workflows_and_ci_run_the_two_commands():
     assert "papermill" in runs["colab"] and "constraints" not in runs["colab"]
     ci = ROOT / ".ci/run"
     assert os.access(ci, os.X_OK)
-    assert re.search(r"for target in install lint book test;", ci.read_text())
+    targets = re.search(r"for target in (.+);", ci.read_text())[1].split()
+    assert {"install", "lint", "other-python", "book", "test"} <= set(targets)
+    assert "export STRICT=1" in ci.read_text()
 
 
 # -- the public address --------------------------------------------------------------------------
