@@ -131,6 +131,34 @@
 
   // -- the generator and the chain ----------------------------------------------------------
 
+  /** What makes a network's output a correction of the best linear guess: the guess of x_0 is
+      skip x_t + out net(scale x_t). Without `std`, that of the data, the output is the guess. */
+  function preconditioning(alphaBar, std) {
+    if (!std) return { skip: 0, out: 1, scale: 1 };
+    const scale = 1 / Math.sqrt(std ** 2 * alphaBar + 1 - alphaBar);
+    const skip = std ** 2 * Math.sqrt(alphaBar) * scale ** 2;
+    return { skip, out: std * Math.sqrt(1 - alphaBar) * scale, scale };
+  }
+
+  /** n rows of x, beside each the sines and then the cosines of its multiples. */
+  function waves(x, n, frequencies) {
+    const [dim, many] = [x.length / n, frequencies.length];
+    const wide = dim * (1 + 2 * many);
+    const rows = new Float32Array(n * wide);
+    for (let row = 0; row < n; row++) {
+      for (let k = 0; k < dim; k++) {
+        const value = x[row * dim + k];
+        rows[row * wide + k] = value;
+        for (let wave = 0; wave < many; wave++) {
+          const angle = frequencies[wave] * value;
+          rows[row * wide + dim * (1 + wave) + k] = Math.sin(angle);
+          rows[row * wide + dim * (1 + many + wave) + k] = Math.cos(angle);
+        }
+      }
+    }
+    return rows;
+  }
+
   /** Rows (x, z, one-hot t) for the first linear layer. */
   function inputs(x, z, t, n, { dim, latent, T }) {
     const wide = dim + latent + T;
@@ -141,6 +169,15 @@
       rows[row * wide + dim + latent + t - 1] = 1;
     }
     return rows;
+  }
+
+  function mlpGenerator(weights, { config, alpha_bar }, x, z, t, n, sizes) {
+    // Files from before frequencies and data_std hold neither: a plain network.
+    const { skip, out, scale } = preconditioning(alpha_bar[t], config.data_std);
+    const seen = waves(x.map((value) => scale * value), n, config.frequencies ?? []);
+    const rows = inputs(seen, z, t, n, { ...sizes, dim: seen.length / n });
+    const answer = mlp(weights, "net", rows, n, config.slope, false);
+    return answer.map((value, k) => skip * x[k] + out * value);
   }
 
   function convGenerator(weights, config, x, coarse) {
@@ -175,9 +212,8 @@
 
     /** The generator's guesses of x_0, for n samples x_t, their latents z and one t in 1..T. */
     function predict(x, z, t, n) {
-      const rows = inputs(x, z, t, n, sizes);
-      if (file.kind === "mlp") return mlp(weights, "net", rows, n, config.slope, false);
-      const coarse = mlp(weights, "dense", rows, n, CONV_SLOPE, true);
+      if (file.kind === "mlp") return mlpGenerator(weights, file, x, z, t, n, sizes);
+      const coarse = mlp(weights, "dense", inputs(x, z, t, n, sizes), n, CONV_SLOPE, true);
       const [guesses, wide] = [new Float32Array(x.length), coarse.length / n];
       for (let k = 0; k < n; k++) {
         const own = x.subarray(k * sizes.dim, (k + 1) * sizes.dim);
