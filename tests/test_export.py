@@ -1,10 +1,12 @@
 """Models for web pages: what the script holds, what is refused, what the live pages say.
 
-tests/site/test_live.py runs the scripts in a browser and holds their numbers against PyTorch.
+tests/site/test_live.py runs the scripts in a browser and holds the shipped models against PyTorch.
 """
 
 import base64
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,15 @@ import torch
 
 from ddgan_lite import results
 from ddgan_lite.__main__ import main
-from ddgan_lite.data import gaussian_line
-from ddgan_lite.diffusion import Diffusion
+from ddgan_lite.data import gaussian_grid, gaussian_line
+from ddgan_lite.diffusion import Diffusion, cosine_levels
 from ddgan_lite.ema import EMA
 from ddgan_lite.export import to_javascript
-from ddgan_lite.metrics import read_digits
+from ddgan_lite.metrics import mixture_scores, read_digits
+from ddgan_lite.mixtures import best_gaussian_sample
 from ddgan_lite.model import DDGAN
 from ddgan_lite.networks import ConvConfig, MLPConfig, UNetConfig
+from ddgan_lite.presets import PRESETS
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 
@@ -65,6 +69,43 @@ def test_the_averaged_weights_are_the_ones_exported(tmp_path):
     assert not torch.equal(found, model.generator.net[0].bias)
 
 
+PREDICT = """
+for (const file of process.argv.slice(1, 3)) require(file);
+const { t, n, x, z } = JSON.parse(process.argv[3]);
+const model = ddganLive.model("m");
+console.log(JSON.stringify(t.map((t, k) =>
+  Array.from(model.predict(Float32Array.from(x[k]), Float32Array.from(z[k]), t, n)))));
+"""
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")
+@pytest.mark.parametrize(
+    "config",
+    [
+        MLPConfig(),
+        MLPConfig(frequencies=(0.5, 3)),
+        MLPConfig(data_std=0.7),
+        MLPConfig(shape=(3,), num_steps=3, latent_dim=0, frequencies=(2,), data_std=2.0),
+        MLPConfig(frequencies=(1, 2, 4, 8), data_std=2**0.5, noise_levels=cosine_levels(4)),
+        ConvConfig(shape=(2, 8, 8), width=4, hidden=8, levels=2),
+    ],
+)
+def test_javascript_predicts_what_pytorch_does(tmp_path, config):
+    torch.manual_seed(0)
+    model, n, times = DDGAN(config), 3, list(range(1, config.num_steps + 1))
+    x = 2 * torch.randn(len(times), n, *config.shape)
+    z = torch.randn(len(times), n, config.latent_dim)
+    given = {"t": times, "n": n, "x": x.flatten(1).tolist(), "z": z.flatten(1).tolist()}
+    written = to_javascript(model, tmp_path / "m.js")
+    words = [str(BOOK / "_static/live/ddgan.js"), str(written), json.dumps(given)]
+    ran = subprocess.run(["node", "-e", PREDICT, *words], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    for t, found, its_x, its_z in zip(times, json.loads(ran.stdout), x, z, strict=True):
+        with torch.no_grad():
+            expected = model.predict(its_x, torch.full((n,), t), its_z)
+        assert np.abs(np.array(found) - expected.numpy().ravel()).max() < 1e-5
+
+
 def test_a_page_has_no_u_net(tmp_path):
     model = DDGAN(UNetConfig(shape=(1, 8, 8), width=8, multipliers=(1,), attention_size=0))
     with pytest.raises(ValueError, match="networks of MLPConfig or ConvConfig, not of UNetConfig"):
@@ -101,13 +142,36 @@ def test_when_a_picture_is_decided(t, lowest, highest):
 
 @pytest.mark.parametrize(
     ("page", "model", "said", "precision"),
-    [("plane", "gaussians", "5,522", 1), ("images", "stacked_digits", "350,000", 10_000)],
+    [("plane", "gaussians", "6,290", 1), ("images", "stacked_digits", "350,000", 10_000)],
 )
 def test_the_pages_give_the_size_of_their_networks(page, model, said, precision):
     generator = DDGAN.load(results.find(f"{model}.safetensors")).generator
     size = sum(weight.numel() for weight in generator.parameters())
     assert round(size / precision) * precision == int(said.replace(",", ""))
     assert f"{said} weights" in (BOOK / f"live-{page}.md").read_text()
+
+
+def test_the_page_gives_the_odds_of_the_chain():
+    """The page "four steps to 25 clusters": what it says of the preset's noise levels."""
+    page, data = (BOOK / "live-plane.md").read_text(), gaussian_grid()
+    chain, rng = PRESETS["gaussians"].build().diffusion, torch.Generator().manual_seed(0)
+    clean, found = data.sample(4000, rng), []
+    for t in range(4, 0, -1):
+        alpha_bar = float(chain.alpha_bar[t])
+        x_t = chain.q_sample(clean, t, rng)
+        likely = data.denoising(x_t, 1.0, alpha_bar).weights > 0.02
+        found.append(round(likely.sum(1).double().mean().item()))
+    assert found == [25, 16, 9, 3]
+    assert "an $x_4$ has on average 25 of them, an $x_3$ 16, an $x_2$ 9 and an $x_1$ 3" in page
+    signal, noise = chain.alpha_bar[1].sqrt(), (1 - chain.alpha_bar[1]).sqrt()
+    assert f"standard deviation {noise:.2f} fills the gaps between clusters {signal:.2f}" in page
+    assert f"the factor is {signal:.2f}" in page
+    guess, std = chain.posterior_coef_x0[4], chain.posterior_variance[4].sqrt()
+    assert f"{guess:.2f} times the guess under noise of standard deviation {std:.2f}" in page
+    odds = data.denoising(torch.zeros(2), 1.0, float(chain.alpha_bar[1])).weights.sort().values
+    assert [f"{share:.2f}" for share in odds[-5:]] == ["0.03"] * 4 + ["0.87"]
+    drawn = best_gaussian_sample(data, chain, 4000, rng=rng)
+    assert 1 / 7 < mixture_scores(drawn, data)["hq3"] < 1 / 5  # "about one in six"
 
 
 def test_the_page_gives_the_divergence_of_the_last_step():

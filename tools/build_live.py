@@ -50,8 +50,8 @@ def cover(model: DDGAN, path: Path, n: int = 700) -> None:
     for k, name in enumerate(["noise", "", "", "", "data"]):
         text = f"$x_{4 - k}$" + (f"  {name}" if name else "")
         place = {0: "left", 4: "right"}.get(k, "center")
-        ax.text(k, -3.75, text, ha=place, fontsize=15, color=READABLE_ON_BOTH)
-    ax.set(xlim=(-0.02, 4.02), ylim=(-3.9, 3.1))
+        ax.text(k, -4.05, text, ha=place, fontsize=15, color=READABLE_ON_BOTH)
+    ax.set(xlim=(-0.02, 4.02), ylim=(-4.2, 3.6))
     ax.axis("off")
     save(figure, path, 45, transparent=True, bbox_inches="tight", pad_inches=0.02)
 
@@ -83,7 +83,7 @@ def plane(model: DDGAN, path: Path) -> None:
 
 def step(model: DDGAN, path: Path) -> None:
     """One x_1 and the guesses of x_0 for 400 latents, over the clusters it may come from."""
-    x_1 = torch.tensor([0.36, 0.1])
+    x_1 = torch.tensor([0.46, 0.36])  # between four clusters
     with torch.no_grad():
         rng = torch.Generator().manual_seed(0)
         guesses = model.predict(x_1.expand(400, 2), torch.ones(400).long(), rng=rng)

@@ -141,7 +141,7 @@
     const axis = (label, value, reach) => live.slider(controls, {
       label, min: -reach, max: reach, step: 0.01, value, show: number,
     }, update);
-    const at = [axis("xₜ, first coordinate", 0.36, REACH), axis("xₜ, second coordinate", 0.1, REACH)];
+    const at = [axis("xₜ, first coordinate", 0.46, REACH), axis("xₜ, second coordinate", 0.36, REACH)];
     const z = [axis("z, first of eight", own[0], 3), axis("z, second of eight", own[1], 3)];
     live.button(controls, "Draw another z", () => {
       own = live.normalArray(model.latent, normal);
