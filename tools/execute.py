@@ -37,7 +37,7 @@ class Outcome:
     """How one execution went. ``claims``: as :func:`claims.read` has them."""
 
     name: str
-    seconds: float
+    seconds: float | None  # None: there was nothing to do
     claims: dict[str, dict] = field(default_factory=dict)
     crash: str = ""  # a sentence, if a cell raised what it should not or the kernel ended
     log: str = ""

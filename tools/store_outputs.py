@@ -12,7 +12,7 @@ import io
 import sys
 
 import nbformat
-from build_book import EXECUTED, ROOT, execute
+from build_book import EXECUTED, ROOT, notes, run
 from PIL import Image
 
 
@@ -33,16 +33,17 @@ def main(wanted: list[str]) -> int:
     for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
         if wanted and not path.name.startswith(tuple(wanted)):
             continue
-        name, seconds, passed = execute(path, "quick")
-        if not passed:
+        done = run(path, "quick")
+        if not done.passed:
+            print(f"{done.name} keeps its stored outputs:", *notes(done), sep="\n    ")
             return 1
-        book, run = nbformat.read(path, 4), nbformat.read(EXECUTED / path.name, 4)
-        for cell, done in zip(book.cells, run.cells, strict=True):
+        book, executed = nbformat.read(path, 4), nbformat.read(EXECUTED / path.name, 4)
+        for cell, new in zip(book.cells, executed.cells, strict=True):
             if cell.cell_type == "code":
-                cell.outputs = [smaller(output) for output in done.outputs]
-                cell.execution_count = done.execution_count
+                cell.outputs = [smaller(output) for output in new.outputs]
+                cell.execution_count = new.execution_count
         nbformat.write(book, path)
-        print(f"{name}: {'unchanged' if seconds is None else f'{seconds:.0f} s'}")
+        print(f"{done.name}: {'unchanged' if done.seconds is None else f'{done.seconds:.0f} s'}")
     return 0
 
 
