@@ -5,6 +5,8 @@ PORT ?= 8000
 MINUTES ?= 20
 ROOT ?= data
 OTHER ?= /usr/bin/python3
+# What `make foreign` runs: the chapters that train something.
+CHAPTERS ?= 00 01 02 04 05 06 08 09 10
 # Where the lock installs; `make lint` asks a resolver.
 PYTHONS := 3.11.0 3.12 3.13 3.14
 PY := .venv/bin/python
@@ -12,7 +14,7 @@ READY := .venv/ready
 
 .DEFAULT_GOAL := targets
 .NOTPARALLEL:
-.PHONY: targets install book test site-test student slides pdf release notebooks pair other-python lint serve bench gpu-bench gpu-cifar10 gpu-stackedmnist address clean
+.PHONY: targets install book test site-test student slides pdf release notebooks pair foreign robust other-python lint serve bench gpu-bench gpu-cifar10 gpu-stackedmnist address clean
 
 targets:
 	@echo "Targets of this Makefile:"
@@ -74,6 +76,12 @@ notebooks: pair  ## run the notebooks that changed and store their outputs (CHAP
 
 pair: $(READY)  ## carry edits of each notebook's .md over to its .ipynb, outputs kept
 	$(PY) -m jupytext --to ipynb --update notebooks/[0-9]*.md
+
+foreign: $(READY)  ## the chapters that train, as another processor and seed would (CHAPTERS="00 04" for some)
+	$(PY) tools/foreign.py --chapters $(CHAPTERS)
+
+robust: $(READY)  ## measure how widely every claim holds: for hours; the same line goes on after a stop
+	$(PY) benchmarks/robust.py
 
 other-python: $(READY)  ## the lock and the library's fast tests on OTHER=/usr/bin/python3
 	$(PY) tools/other_python.py $(OTHER)
