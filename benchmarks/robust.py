@@ -6,7 +6,7 @@
 It runs for hours, and the same line goes on after any stop: each run is kept as soon as it ends,
 in ``book/results/robust.json``, and what is kept is not run again. Margins are those of
 ``tools/claims.py``. A chapter whose code changed is measured anew; asserts and comments are no code
-here, but a claim with other words has no record, and then the chapter runs again as well.
+here, and another band for the same expression is judged by the numbers on record (``bands.py``).
 """
 
 import argparse
@@ -29,13 +29,14 @@ from ddgan_lite import results
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
+import bands  # noqa: E402
 import claims  # noqa: E402
 import execute  # noqa: E402
 
 NAME = "robust"
 SEEDS = range(20)
 SETTINGS = ("native", "avx2", "two threads")
-FIELDS = ("margin", "left", "op", "right")
+FIELDS = ("margin", *claims.PARTS)
 LOCK = threading.Lock()
 
 
@@ -65,11 +66,7 @@ def claims_of(notebook: Path) -> list[str]:
     for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.cell_type == "code" and "assert " in cell.source:
             rewrite.visit(ast.parse(cell.source))
-    return [
-        claim if number == 1 else f"{claim}  # {number}"
-        for claim, count in rewrite.seen.items()
-        for number in range(1, count + 1)
-    ]
+    return rewrite.claims
 
 
 # -- the rule ------------------------------------------------------------------------------------
@@ -124,23 +121,56 @@ def rounded(value):
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def added(chapter: dict, run: dict, measured: dict[str, dict]) -> dict:
-    """The chapter with one more run, and with the claims that this run knows.
+def rows_of(claim: dict, runs: int) -> list[dict]:
+    """A stored claim as one {field: value} for each run."""
+    columns = {
+        field: claim[field] if isinstance(claim[field], list) else [claim[field]] * runs
+        for field in FIELDS
+        if field in claim
+    }
+    return [
+        {field: column[i] for field, column in columns.items() if column[i] is not None}
+        for i in range(runs)
+    ]
 
-    A column with one value throughout is kept as that value, None as nothing.
-    """
+
+def columns_of(rows: list[dict]) -> dict:
+    """The inverse; a column with one value throughout is kept as that value, None as nothing."""
+    claim = {}
+    for field in FIELDS:
+        column = [rounded(row.get(field)) for row in rows]
+        same = len(set(map(json.dumps, column))) == 1  # as text: True is no 1
+        if not same or column[0] is not None:
+            claim[field] = column[0] if same else column
+    return claim
+
+
+def added(chapter: dict, run: dict, measured: dict[str, dict]) -> dict:
+    """The chapter with one more run, and with the claims that this run knows."""
     before = len(chapter["runs"])
-    columns = {}
-    for claim, new in measured.items():
-        columns[claim] = {}
-        for field in FIELDS:
-            value = chapter["claims"].get(claim, {}).get(field)
-            column = [*value] if isinstance(value, list) else [value] * before
-            column.append(rounded(new.get(field)))
-            same = len(set(map(json.dumps, column))) == 1  # as text: True is no 1
-            if not same or column[0] is not None:
-                columns[claim][field] = column[0] if same else column
-    return {**chapter, "runs": [*chapter["runs"], run], "claims": columns}
+    table = {
+        claim: columns_of([*rows_of(chapter["claims"].get(claim, {}), before), row])
+        for claim, row in measured.items()
+    }
+    return {**chapter, "runs": [*chapter["runs"], run], "claims": table}
+
+
+def current(notebook: Path, chapter: dict | None) -> dict | None:
+    """What is stored about a notebook as it is, with the bands it has now; None: nothing is."""
+    if chapter is None or chapter["code"] != code_of(notebook):
+        return None
+    runs, table, old = len(chapter["runs"]), {}, {}
+    for claim in chapter["claims"]:
+        old.setdefault(bands.skeleton(claim), []).append(claim)
+    for claim in claims_of(notebook):
+        if not (alike := old.get(bands.skeleton(claim))):
+            return None
+        before = alike.pop(0)  # claims of one skeleton are told apart by their order
+        rows = [bands.moved(before, claim, row) for row in rows_of(chapter["claims"][before], runs)]
+        if None in rows:
+            return None
+        table[claim] = columns_of(rows)
+    return {**chapter, "claims": table}
 
 
 def load() -> dict:
@@ -160,12 +190,6 @@ def save(chapters: dict) -> None:
     os.replace(draft, path)
 
 
-def usable(chapter: dict | None, notebook: Path) -> bool:
-    """Whether what is stored is about the notebook as it is."""
-    same = chapter is not None and chapter["code"] == code_of(notebook)
-    return same and set(claims_of(notebook)) <= set(chapter["claims"])
-
-
 # -- the runs ------------------------------------------------------------------------------------
 
 
@@ -174,9 +198,8 @@ def plan(notebooks: list[Path], seeds, settings) -> list[tuple[Path, int, str]]:
     stored = load()
     done = set()
     for notebook in notebooks:
-        if usable(stored.get(notebook.stem), notebook):
-            runs = stored[notebook.stem]["runs"]
-            done |= {(notebook, run["seed"], run["setting"]) for run in runs}
+        chapter = current(notebook, stored.get(notebook.stem)) or {"runs": []}
+        done |= {(notebook, run["seed"], run["setting"]) for run in chapter["runs"]}
     seeded = {notebook: "seed" in execute.parameters_of(notebook) for notebook in notebooks}
     runs = [(n, k, s) for k in seeds for s in settings for n in notebooks]
     return [run for run in runs if run not in done and (seeded[run[0]] or run[1] == seeds[0])]
@@ -204,11 +227,11 @@ def measure(notebook: Path, seed: int, setting: str) -> str:
         chapters = load()
         if code != code_of(notebook):
             return f"{line}, dropped: the notebook changed meanwhile"
-        if not usable(chapters.get(notebook.stem), notebook):
-            chapters[notebook.stem] = {"code": code, "runs": [], "claims": {}}
+        chapter = current(notebook, chapters.get(notebook.stem))
+        chapter = chapter or {"code": code, "runs": [], "claims": {}}
         # Some claims are behind an `if`: that no run came to them is known as well.
         measured = {**{claim: {} for claim in claims_of(notebook)}, **done.claims}
-        chapters[notebook.stem] = added(chapters[notebook.stem], run, measured)
+        chapters[notebook.stem] = added(chapter, run, measured)
         save(chapters)
     words = "".join(f"\n    {each['words']}" for each in done.missed.values())
     return f"{line}, {len(done.claims)} claims, {len(done.missed)} missed{words}"
@@ -217,7 +240,12 @@ def measure(notebook: Path, seed: int, setting: str) -> str:
 def report(closest: int = 3) -> str:
     """For each chapter the claims that break the rule, or those that come closest."""
     lines = []
-    for name, chapter in load().items():
+    stored = load()
+    for notebook in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        name, chapter = notebook.stem, current(notebook, stored.get(notebook.stem))
+        if chapter is None:
+            lines.append(f"{name}: not measured as it is now")
+            continue
         runs = chapter["runs"]
         margins = {c: margins_of(s, len(runs)) for c, s in chapter["claims"].items()}
         varying = {claim: slack(m) for claim, m in margins.items() if slack(m) < math.inf}
@@ -232,7 +260,7 @@ def report(closest: int = 3) -> str:
             worst, middle = min(margins[claim]), statistics.median(margins[claim])
             mark = "BREAKS" if varying[claim] < 0 else "holds"
             lines.append(f"  {mark:<7}worst {worst:<10.4g} median {middle:<10.4g} {claim}")
-    return "\n".join(lines) or "Nothing is measured yet."
+    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:

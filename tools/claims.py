@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HELPER = "__claims__"  # among the builtins of the kernel: no name of the notebook is touched
+PARTS = ("left", "op", "right")  # of a comparison, as recorded
 HAIR = 1e-12  # what a strict comparison of two equal numbers fails by
 OPERATORS = {
     ast.Lt: ("<", operator.lt, "below "),
@@ -48,6 +49,7 @@ GAPS = {
     "==": lambda a, b: -abs(a - b),
     "!=": lambda a, b: abs(a - b),
 }
+VARIABLE = (ast.Name, ast.Call, ast.Attribute)  # what a number as written does not hold
 # A test that holds one of these cannot move into a lambda: it is judged by its truth alone.
 UNMOVABLE = (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
 
@@ -172,7 +174,7 @@ class Ledger:
         if claim not in self.margins or value.margin < self.margins[claim]:
             self.margins[claim] = value.margin
             line = {"cell": self.cell(), "claim": claim, "margin": value.margin}
-            line |= dict(zip(("left", "op", "right"), value.comparison or (), strict=False))
+            line |= dict(zip(PARTS, value.comparison or (), strict=False))
             line |= {} if value else {"words": value.words}
             with self.path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
@@ -186,6 +188,7 @@ class Rewrite(ast.NodeTransformer):
 
     def __init__(self):
         self.seen = Counter()
+        self.claims: list[str] = []  # in the order of the notebook
 
     def visit_ClassDef(self, node):
         # Names of a class's body cannot be seen from a lambda: only its methods are rewritten.
@@ -214,6 +217,7 @@ class Rewrite(ast.NodeTransformer):
         self.seen[claim] += 1
         if self.seen[claim] > 1:  # the same words elsewhere are another claim
             claim += f"  # {self.seen[claim]}"
+        self.claims.append(claim)
         extra = [thunk(message)] if message else []
         return call("check", ast.Constant(claim), measured(test), *extra)
 
@@ -245,8 +249,7 @@ def measured(node: ast.expr) -> ast.expr:
             return call("opposite", source, measured(part))
         case ast.Compare(left, ops, rights):
             signs = ast.Constant(tuple(OPERATORS[type(op)][0] for op in ops))
-            variable = (ast.Name, ast.Call, ast.Attribute)
-            sources = tuple((ast.unparse(x), not holds(x, variable)) for x in (left, *rights))
+            sources = tuple((ast.unparse(x), not holds(x, VARIABLE)) for x in (left, *rights))
             return call("chain", signs, ast.Constant(sources), *map(thunk, (left, *rights)))
         case ast.Call(ast.Name("all" | "any" as name), [ast.GeneratorExp() | ast.ListComp()], []):
             if not any(part.is_async for part in node.args[0].generators):
