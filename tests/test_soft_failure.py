@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
-build_book, set_address = map(importlib.import_module, ("build_book", "set_address"))
+build_book, set_address, store_outputs = map(
+    importlib.import_module, ("build_book", "set_address", "store_outputs")
+)
 
 new = nbformat.v4
 SPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -99,6 +101,18 @@ def test_what_is_wrong_with_the_site_still_fails(book, monkeypatch):
     monkeypatch.setattr(build_book, "stage", lambda *_: None)
     monkeypatch.setattr(build_book, "build_site", lambda: 3)
     assert build_book.main([]) == 3
+
+
+def test_only_a_chapter_that_passes_has_its_outputs_stored(book, capsys, monkeypatch):
+    monkeypatch.setattr(store_outputs, "ROOT", book)
+    monkeypatch.setattr(store_outputs, "EXECUTED", build_book.EXECUTED)
+    assert store_outputs.main(["02"]) == 0
+    _, cell = nbformat.read(book / "notebooks/02_good.ipynb", as_version=4).cells
+    assert cell.outputs[0].data["text/plain"] == "1" and cell.execution_count == 1
+    before = (book / "notebooks/00_miss.ipynb").read_bytes()
+    assert store_outputs.main(["00"]) == 1
+    assert "MISSED: `quality` is 0.734" in capsys.readouterr().out
+    assert (book / "notebooks/00_miss.ipynb").read_bytes() == before
 
 
 def test_a_crash_cannot_break_the_box():
