@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -13,7 +14,8 @@ import pytest
 import torch
 
 from ddgan_lite import objectives
-from ddgan_lite.diffusion import Diffusion
+from ddgan_lite.diffusion import Diffusion, cosine_levels
+from ddgan_lite.presets import PRESETS
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
@@ -124,25 +126,35 @@ def test_chapter_00_does_not_import_the_library():
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 4, 8])
-def test_chapter_00_has_the_librarys_schedule(num_steps):
-    alpha_bar, beta = names_of_chapter_00()["schedule"](num_steps)
-    diffusion = Diffusion(num_steps)
-    torch.testing.assert_close(alpha_bar.double(), diffusion.alpha_bar, rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(beta.double(), diffusion.beta, rtol=1e-6, atol=1e-7)
+def test_chapter_00_has_the_librarys_cosine_levels(num_steps):
+    alpha_bar, beta = names_of_chapter_00()["chain"](num_steps)
+    diffusion = Diffusion(num_steps, noise_levels=cosine_levels(num_steps))
+    torch.testing.assert_close(alpha_bar.double(), diffusion.alpha_bar, rtol=2e-5, atol=1e-7)
+    torch.testing.assert_close(beta.double(), diffusion.beta, rtol=2e-5, atol=1e-6)
+
+
+def test_chapter_00_has_the_librarys_generator():
+    """Of standard deviation 1, for which the library's correction is the chapter's."""
+    space, networks = names_of_chapter_00(), PRESETS["gaussians"].config
+    generator = replace(networks, data_std=1.0).build_generator()
+    x, z, t = torch.randn(4, 2), torch.randn(4, 8), torch.arange(1, 5)
+    ours = space["guess"](generator.net, x, t.unsqueeze(1), z)
+    torch.testing.assert_close(ours, generator(x, t, z), rtol=1e-4, atol=1e-5)
 
 
 def test_chapter_00_has_the_librarys_posterior_and_pairs():
     space = names_of_chapter_00()
     t = torch.tensor([1, 2, 3, 4])
     x_0, x_t = torch.randn(4, 2), torch.randn(4, 2)
+    diffusion = Diffusion(4, noise_levels=cosine_levels(4))
     torch.manual_seed(0)
-    theirs = Diffusion(4).posterior_sample(x_0, x_t, t)
+    theirs = diffusion.posterior_sample(x_0, x_t, t)
     torch.manual_seed(0)
     ours = space["posterior_sample"](x_0, x_t, t.unsqueeze(1))
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
     torch.manual_seed(0)
-    theirs = Diffusion(4).q_sample_pair(x_0, t)
+    theirs = diffusion.q_sample_pair(x_0, t)
     torch.manual_seed(0)
     ours = space["true_pair"](x_0, t.unsqueeze(1))
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
