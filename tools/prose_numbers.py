@@ -41,8 +41,8 @@ NEAR = 1 - math.exp(-9 / 2)  # of a Gaussian in the plane, within three standard
 SIZES = {1000, 1198, 1797, 10_000, 50_000, 60_000}  # of the digits, MNIST and CIFAR-10
 
 UNIT = (
-    r"\s?%| per cent| (?:CPU )?(?:seconds|minutes|hours)\b| s\b| min\b| times\b|-fold\b| points?\b"
-    r"| nats?\b| standard errors?\b| million\b"
+    r"\s?%| per cent| (?:CPU )?(?:seconds|minutes|hours)\b| s\b| min\b| times\b|-fold\b"
+    r"|(?<!,\d{3}) points?\b| nats?\b| standard errors?\b| million\b"
 )
 NUMBER = re.compile(
     r"(?<![\w.,/\u2013-])"  # not inside a word, a date, a version or another number
