@@ -1,10 +1,11 @@
 """The trilemma of chapter 01 in full: six families, two data sets, several seeds.
 
 python benchmarks/trilemma.py --seeds 3
-python benchmarks/trilemma.py --seeds 3 --data stacked_digits
+python benchmarks/trilemma.py --seeds 3 --data stacked_digits --families DDGAN
 
-Prints one JSON object per row and keeps all of them in book/results/trilemma.json. Rows of other
-data sets and seeds that are there already stay, so the runs can be shared out.
+Prints one JSON object per row and keeps all of them in book/results/trilemma.json, each with the
+commit it was made at. Rows of other data sets, seeds and families that are there already stay, so
+the runs can be shared out, and a new recipe of one family costs only that family's runs.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import json
 import torch
 
 from ddgan_lite import results
-from ddgan_lite.trilemma import RECIPES, rows
+from ddgan_lite.trilemma import FAMILIES, RECIPES, rows
 
 NAME = "trilemma"
 
@@ -25,14 +26,17 @@ def main(arguments: argparse.Namespace) -> None:
     for seed in range(arguments.first, arguments.first + arguments.seeds):
         for data_name in arguments.data:
             found = []
-            for row in rows(data_name, seed, share=arguments.share):
+            wanted = {"share": arguments.share, "families": arguments.families}
+            for row in rows(data_name, seed, **wanted):
+                row["commit"] = results.machine()["commit"]
                 found.append(row)
                 print(json.dumps(row), flush=True)
             try:
                 kept = results.load(NAME)["rows"]
             except FileNotFoundError:
                 kept = []
-            others = [row for row in kept if (row["data"], row["seed"]) != (data_name, seed)]
+            again = {(data_name, seed, row["family"]) for row in found}
+            others = [r for r in kept if (r["data"], r["seed"], r["family"]) not in again]
             if not arguments.dry:
                 command = f"python benchmarks/trilemma.py --seeds 3 --share {arguments.share:g}"
                 results.store(NAME, command, {"rows": others + found})
@@ -43,6 +47,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=3, help="number of runs")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--data", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--families", nargs="+", choices=["data", *FAMILIES], default=[])
     parser.add_argument("--share", type=float, default=1.0, help="of the full budget's steps")
     parser.add_argument("--dry", action="store_true", help="print only, keep nothing")
     main(parser.parse_args())

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -45,7 +45,10 @@ RECIPES = {
         "flow": (partial(Flow, (2,)), {"steps": 9_000, "batch_size": 256, "lr": 3e-3}),
         "GAN": (partial(GAN, MLPConfig()), TrainSettings(steps=10_500)),
         "DDPM": (partial(DDPM, (2,), clip=2.2, crowding=2), {"steps": 13_000, "lr": 5e-3}),
-        "DDGAN": (PRESETS["gaussians"].build, PRESETS["gaussians"].settings),
+        "DDGAN": (
+            PRESETS["gaussians"].build,
+            replace(PRESETS["gaussians"].settings, steps=11_000),
+        ),
     },
     "stacked_digits": {
         "VAE": (
@@ -116,8 +119,12 @@ def measure(
     }
 
 
-def rows(data_name: str, seed: int = 0, *, share: float = 1.0) -> Iterator[dict]:
+def rows(
+    data_name: str, seed: int = 0, *, share: float = 1.0, families: Collection[str] = ()
+) -> Iterator[dict]:
     """What :func:`measure` finds for true samples, each family and DDIM at each of DDIM_STEPS.
+
+    Only those among ``families``, if any are named.
 
     Example:
         >>> from unittest.mock import patch
@@ -127,6 +134,8 @@ def rows(data_name: str, seed: int = 0, *, share: float = 1.0) -> Iterator[dict]
     """
     choices = [(family, None) for family in ("data", *FAMILIES) if family != "DDIM"]
     for family, evaluations in choices + [("DDIM", steps) for steps in DDIM_STEPS]:
+        if families and family not in families:
+            continue
         row = measure(family, data_name, seed, share=share, evaluations=evaluations)
         yield {"data": data_name, "seed": seed, "share": share, "family": family, **row}
 
