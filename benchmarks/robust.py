@@ -19,8 +19,9 @@ import re
 import statistics
 import sys
 import tempfile
-import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -37,7 +38,7 @@ NAME = "robust"
 SEEDS = range(20)
 SETTINGS = ("native", "avx2", "two threads")
 FIELDS = ("margin", *claims.PARTS)
-LOCK = threading.Lock()
+LOCK = ROOT / "_build/robust.lock"
 
 
 # -- what is measured ----------------------------------------------------------------------------
@@ -173,6 +174,17 @@ def current(notebook: Path, chapter: dict | None) -> dict | None:
     return {**chapter, "claims": table}
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """No other thread or session writes meanwhile: several may run, each on chapters of its own."""
+    import fcntl  # not on Windows, where nothing else here needs it
+
+    LOCK.parent.mkdir(exist_ok=True)
+    with LOCK.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def load() -> dict:
     """The chapters as stored."""
     path = results.folder() / f"{NAME}.json"
@@ -223,7 +235,7 @@ def measure(notebook: Path, seed: int, setting: str) -> str:
     machine = results.machine()
     run = {"seed": seed, "setting": setting, "seconds": round(done.seconds, 1)}
     run |= {key: machine[key] for key in ("hardware", "torch", "commit")}
-    with LOCK:
+    with alone():
         chapters = load()
         if code != code_of(notebook):
             return f"{line}, dropped: the notebook changed meanwhile"
