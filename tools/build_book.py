@@ -169,7 +169,7 @@ def build_site() -> int:
     shutil.rmtree(site, ignore_errors=True)
     jupyter_book = Path(sys.executable).parent / "jupyter-book"
     build = [str(jupyter_book), "build", "-W", "--keep-going", "--all"]
-    done = subprocess.run([*build, "--path-output", str(ROOT), str(STAGING)], cwd=ROOT)
+    done = subprocess.run([*build, "--path-output", str(BUILD.parent), str(STAGING)], cwd=ROOT)
     if done.returncode:
         return done.returncode
     problems = check_site.problems(site)
