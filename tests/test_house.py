@@ -404,7 +404,7 @@ def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     lines = [line for line in snippet.splitlines() if line.strip()]
     assert len(lines) <= 20
-    short = {"steps=9_000": "steps=2", "% 1000": "% 1", "sample(10_000)": "sample(100)"}
+    short = {"steps=7_000": "steps=2", "% 1000": "% 1", "sample(10_000)": "sample(100)"}
     for long, quick in short.items():
         assert snippet.count(long) == 1
         snippet = snippet.replace(long, quick)
