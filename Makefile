@@ -86,12 +86,13 @@ robust: $(READY)  ## measure how widely every claim holds: for hours; the same l
 other-python: $(READY)  ## the lock and the library's fast tests on OTHER=/usr/bin/python3
 	$(PY) tools/other_python.py $(OTHER)
 
-lint: $(READY)  ## style, spelling, notebook pairs, the public address, the lock on every Python
+lint: $(READY)  ## style, spelling, pairs, address, numbers in prose, the lock on every Python
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m codespell_lib
 	$(PY) tools/pairs.py
 	$(PY) tools/set_address.py --check
+	$(PY) tools/prose_numbers.py
 	$(PY) tools/check_lock.py $(PYTHONS)
 
 serve:  ## show the built book on http://127.0.0.1:8000 (PORT=... for another port)

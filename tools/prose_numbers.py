@@ -31,6 +31,8 @@ ALLOWED = {
     ("06_mode_coverage.md", "0.019"): "(1000 - 1) / (2 * 26,000), a section before",
     ("08_training_on_images.md", "173,000"): "48 hours in seconds",
     ("paper-code-us.md", "234,000"): "1,200 epochs of 195 updates",
+    ("live-plane.md", "87"): "exact at the centre, computed in tests/test_export.py",
+    ("live-plane.md", "3"): "the same",
     ("live-denoising.md", "1.6"): "exact, and on the page as soon as the slider is there",
     ("how-to-use.md", "90"): "the plan of a lecture",
     ("intro.md", "90"): "the plan of a lecture",
