@@ -143,6 +143,7 @@ def test_a_miss_is_stored_and_a_crash_is_not(project, monkeypatch, capsys):
         (["x = train(seed)\nassert x < 1 and ok"], False),
         (["x = train(seed)  # a comment\nassert x < 1, 'words'\nassert ok"], False),
         (["x = train(seed)\nassert ok"], False),
+        (["import torch\nx = train(seed)\nassert ok"], False),
         (["x = train(seed, steps=2)\nassert x < 1 and ok"], True),
         (["x = train(seed)\nassert x < 2 and ok"], False),  # x is on record
         (["x = train(seed)\nassert 2 * x < 2 and ok"], True),  # 2 * x is not
