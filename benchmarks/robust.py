@@ -5,9 +5,10 @@
 
 It runs for hours, and the same line goes on after any stop: each run is kept as soon as it ends,
 in ``book/results/robust.json``, and what is kept is not run again. Margins are those of
-``tools/claims.py``. A chapter whose code changed is measured anew; asserts, imports and comments are
-no code here, and another band for the same expression is judged by the numbers on record
+``tools/claims.py``. A chapter whose code changed is measured anew; asserts, imports and comments
+are no code here, and another band for the same expression is judged by the numbers on record
 (``bands.py``).
+"""
 
 import argparse
 import ast
