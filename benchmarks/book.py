@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from ddgan_lite import results
+from ddgan_lite.files import results
 
 TIMES = Path(__file__).resolve().parent.parent / "_build/times.json"
 

@@ -15,12 +15,12 @@ import time
 
 import torch
 
-from ddgan_lite import results
-from ddgan_lite.data import gaussian_grid, gaussian_ring
-from ddgan_lite.metrics import mixture_scores
-from ddgan_lite.mixtures import GaussianMixture
-from ddgan_lite.presets import PRESETS, preset
-from ddgan_lite.training import train
+from ddgan_lite.chain.mixtures import GaussianMixture
+from ddgan_lite.data.toys import gaussian_grid, gaussian_ring
+from ddgan_lite.evaluation.metrics import mixture_scores
+from ddgan_lite.files import results
+from ddgan_lite.training.presets import PRESETS, preset
+from ddgan_lite.training.trainer import train
 
 
 def turned(degrees: float = 30) -> GaussianMixture:

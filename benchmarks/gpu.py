@@ -24,11 +24,11 @@ from pathlib import Path
 
 import torch
 
-from ddgan_lite.images import Images
-from ddgan_lite.model import DDGAN
-from ddgan_lite.presets import Preset, preset
-from ddgan_lite.results import machine
-from ddgan_lite.training import Trainer
+from ddgan_lite.data.images import Images
+from ddgan_lite.files.results import machine
+from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training.presets import Preset, preset
+from ddgan_lite.training.trainer import Trainer
 
 PLAIN = {"mixed_precision": "no", "compile": False, "channels_last": False}
 FAST = {"mixed_precision": "bf16", "compile": True, "channels_last": True}

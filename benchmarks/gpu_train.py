@@ -5,7 +5,8 @@
 1. Throw-away networks are compiled and timed. From that follows the number of steps with which
    training, and the fall of its learning rate, end within ``--minutes`` from the start of this
    program. It is written down in the run's folder.
-2. The run itself, by ddgan_lite.runs: after a stop the same line goes on with it, as planned.
+2. The run itself, by ddgan_lite.training.runs: after a stop the same line goes on with it, as
+   planned.
 3. With every checkpoint, and at the end with scores: ``OUT.safetensors``, the averaged weights in
    half precision with their card; ``OUT.json``, the card, the plan and the log; ``OUT.png``, the
    newest samples, and those of three earlier checkpoints as ``OUT-step-N.png``. Weights of more
@@ -32,16 +33,16 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from ddgan_lite import checkpoints
-from ddgan_lite.cards import missing
-from ddgan_lite.fidelity import evaluate
-from ddgan_lite.images import Images, to_unit
-from ddgan_lite.judge import Judge
-from ddgan_lite.metrics import mode_scores, sliced_wasserstein
-from ddgan_lite.model import DDGAN
-from ddgan_lite.presets import PRESETS, Preset, load_data, parse, preset
-from ddgan_lite.runs import provenance, read_log, run
-from ddgan_lite.training import Data
+from ddgan_lite.data.images import Images, to_unit
+from ddgan_lite.evaluation.fidelity import evaluate
+from ddgan_lite.evaluation.judge import Judge
+from ddgan_lite.evaluation.metrics import mode_scores, sliced_wasserstein
+from ddgan_lite.files import checkpoints
+from ddgan_lite.files.cards import missing
+from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training.presets import PRESETS, Preset, load_data, parse, preset
+from ddgan_lite.training.runs import provenance, read_log, run
+from ddgan_lite.training.trainer import Data
 
 SAVES = 12  # checkpoints of a run
 SHOWN = (1, 3, 6)  # those whose samples are kept besides the newest
@@ -171,7 +172,7 @@ def score(args: argparse.Namespace, model: DDGAN, data: Data) -> tuple[dict, str
         try:
             digits = Judge.load().look(samples.reshape(-1, 1, *samples.shape[2:]))[1].argmax(1)
             found |= mode_scores(digits.reshape(-1, 3) @ torch.tensor([100, 10, 1]), 1000)
-            protocol.append(f"modes of {len(samples):,} samples by ddgan_lite.judge")
+            protocol.append(f"modes of {len(samples):,} samples by ddgan_lite.evaluation.judge")
         except FileNotFoundError as error:
             protocol.append(f"no modes: {error}")
     if args.inception:

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 
-from ddgan_lite import results
+from ddgan_lite.files import results
 
 # What a reader's first cell imports, and what it would import without this library.
 MODULES = {

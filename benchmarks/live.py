@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from ddgan_lite import results
+from ddgan_lite.files import results
 
 CHROMIUM = os.environ.get("CHROME_PATH", "/usr/bin/chromium")
 REPEATS = 7

@@ -13,9 +13,9 @@ import time
 
 import torch
 
-from ddgan_lite import results
-from ddgan_lite.model import DDGAN
-from ddgan_lite.presets import preset
+from ddgan_lite.files import results
+from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training.presets import preset
 
 
 def main() -> None:

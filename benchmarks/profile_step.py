@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 from train_step import build, cpu_seconds
 
-from ddgan_lite import results
+from ddgan_lite.files import results
 from ddgan_lite.networks.layers import conv
 
 NETWORKS = {"width": 32, "ngf": 16, "batch": 8, "shared_fake": False, "channels_last": None}

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import nbformat
 
-from ddgan_lite import results
+from ddgan_lite.files import results
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))

@@ -8,7 +8,7 @@ What was not measured stands there as not measured.
 
 from collections.abc import Iterator
 
-from ddgan_lite import results
+from ddgan_lite.files import results
 
 # The published code was timed once, where it could be run, beside the first version of this one:
 # the quotients of their CPU seconds, for a step of training and for a batch sampled.
@@ -17,7 +17,7 @@ Row = tuple[str, str, str, str]  # what, bar, measured, where
 
 
 def stored(name: str) -> dict | None:
-    """A result of :func:`ddgan_lite.results.store`, None if it is not there."""
+    """A result of :func:`ddgan_lite.files.results.store`, None if it is not there."""
     try:
         return results.load(name)
     except FileNotFoundError:

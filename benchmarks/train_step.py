@@ -19,11 +19,11 @@ import time
 import torch
 import torch.nn.functional as F
 
-from ddgan_lite import results
-from ddgan_lite.images import Images
+from ddgan_lite.data.images import Images
+from ddgan_lite.files import results
 from ddgan_lite.networks.layers import Resample
-from ddgan_lite.presets import preset
-from ddgan_lite.training import Trainer
+from ddgan_lite.training.presets import preset
+from ddgan_lite.training.trainer import Trainer
 
 
 def resample_the_long_way(self: Resample, x: torch.Tensor) -> torch.Tensor:

@@ -13,8 +13,8 @@ import json
 
 import torch
 
-from ddgan_lite import results
-from ddgan_lite.trilemma import FAMILIES, RECIPES, rows
+from ddgan_lite.baselines.trilemma import FAMILIES, RECIPES, rows
+from ddgan_lite.files import results
 
 NAME = "trilemma"
 

@@ -33,9 +33,9 @@ def worker(shared_fake: bool) -> None:
     """Answer every line on standard input with the seconds of an R1 step, a plain one, a batch."""
     import torch  # here: this process runs an older library, the one that asks runs none
 
-    from ddgan_lite.model import DDGAN
+    from ddgan_lite.method.model import DDGAN
     from ddgan_lite.networks import UNetConfig
-    from ddgan_lite.training import TrainSettings, train
+    from ddgan_lite.training.trainer import TrainSettings, train
 
     class Noise:
         def sample(self, n, rng=None):
@@ -121,7 +121,9 @@ def main() -> None:
     for row in rows:
         print(json.dumps(row))
     if args.store:
-        from ddgan_lite import results  # here: the workers import this file too, with their own
+        from ddgan_lite.files import (
+            results,  # here: the workers import this file too, with their own
+        )
 
         command = f"python benchmarks/versions.py --rounds {args.rounds} --store"
         results.store("bench_versions", command, {"rounds": args.rounds, "rows": rows})

@@ -9,15 +9,15 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ddgan_lite.cards import card
-from ddgan_lite.export import to_javascript
-from ddgan_lite.fidelity import METRICS, evaluate
-from ddgan_lite.images import IMAGE_SETS, Images
-from ddgan_lite.model import DDGAN
-from ddgan_lite.presets import PRESETS, load_data, parse, preset
-from ddgan_lite.reference import load_reference_checkpoint
-from ddgan_lite.runs import run, write_grid
-from ddgan_lite.training import this_process
+from ddgan_lite.data.images import IMAGE_SETS, Images
+from ddgan_lite.evaluation.fidelity import METRICS, evaluate
+from ddgan_lite.exchange.javascript import to_javascript
+from ddgan_lite.exchange.reference import load_reference_checkpoint
+from ddgan_lite.files.cards import card
+from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training.presets import PRESETS, load_data, parse, preset
+from ddgan_lite.training.runs import run, write_grid
+from ddgan_lite.training.trainer import this_process
 
 
 def _train(args: argparse.Namespace) -> None:

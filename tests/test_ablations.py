@@ -7,10 +7,10 @@ import nbformat
 import pytest
 import torch
 
-from ddgan_lite.model import DDGAN
-from ddgan_lite.presets import PRESETS
-from ddgan_lite.settings import TrainSettings
-from ddgan_lite.training import Trainer
+from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training.presets import PRESETS
+from ddgan_lite.training.settings import TrainSettings
+from ddgan_lite.training.trainer import Trainer
 
 CHAPTER = Path(__file__).resolve().parent.parent / "notebooks" / "05_ablations.ipynb"
 

@@ -8,11 +8,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ddgan_lite import training
-from ddgan_lite.images import Images
-from ddgan_lite.presets import PRESETS, QUICK, load_data, preset
-from ddgan_lite.randomness import SharedGenerator
-from ddgan_lite.training import Trainer
+from ddgan_lite.chain.randomness import SharedGenerator
+from ddgan_lite.data.images import Images
+from ddgan_lite.training import trainer as training
+from ddgan_lite.training.presets import PRESETS, QUICK, load_data, preset
+from ddgan_lite.training.trainer import Trainer
 
 META = torch.device("meta")
 CHOICES = [(name, False) for name in PRESETS] + [(name, True) for name in QUICK]

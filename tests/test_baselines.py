@@ -11,9 +11,9 @@ from ddgan_lite.baselines.fit import fit
 from ddgan_lite.baselines.flow import Flow
 from ddgan_lite.baselines.gan import GAN
 from ddgan_lite.baselines.vae import VAE, kl_to_normal
-from ddgan_lite.data import gaussian_grid
-from ddgan_lite.ema import EMA
-from ddgan_lite.mixtures import GaussianMixture
+from ddgan_lite.chain.mixtures import GaussianMixture
+from ddgan_lite.data.toys import gaussian_grid
+from ddgan_lite.method.ema import EMA
 from ddgan_lite.networks import MLPConfig
 
 MEAN, STD = 0.8, 0.3

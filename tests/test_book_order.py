@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ddgan_lite import results
+from ddgan_lite.files import results
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "benchmarks")]

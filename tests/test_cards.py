@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddgan_lite import cards, checkpoints, results
 from ddgan_lite.__main__ import main
-from ddgan_lite.judge import Judge
-from ddgan_lite.model import DDGAN
+from ddgan_lite.evaluation.judge import Judge
+from ddgan_lite.files import cards, checkpoints, results
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import ConvConfig, MLPConfig
-from ddgan_lite.presets import PRESETS, preset
-from ddgan_lite.runs import run
+from ddgan_lite.training.presets import PRESETS, preset
+from ddgan_lite.training.runs import run
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 ship = importlib.import_module("ship")

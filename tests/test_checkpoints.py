@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ddgan_lite import checkpoints
-from ddgan_lite.checkpoints import CheckpointError
-from ddgan_lite.model import DDGAN
+from ddgan_lite.files import checkpoints
+from ddgan_lite.files.checkpoints import CheckpointError
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig
 
 SMALL = MLPConfig(num_steps=2, latent_dim=3, width=8, depth=2)

@@ -18,16 +18,16 @@ from PIL import Image
 from test_images import write_mnist
 from torchvision.datasets import CIFAR10
 
-from ddgan_lite import runs
 from ddgan_lite.__main__ import main, parser
-from ddgan_lite.checkpoints import history, read
-from ddgan_lite.images import Images
-from ddgan_lite.model import DDGAN
+from ddgan_lite.data.images import Images
+from ddgan_lite.exchange.reference import generator_names
+from ddgan_lite.files.checkpoints import history, read
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import UNetConfig
-from ddgan_lite.presets import PRESETS
-from ddgan_lite.reference import generator_names
-from ddgan_lite.runs import read_log
-from ddgan_lite.settings import TrainSettings
+from ddgan_lite.training import runs
+from ddgan_lite.training.presets import PRESETS
+from ddgan_lite.training.runs import read_log
+from ddgan_lite.training.settings import TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -260,7 +260,7 @@ def test_values_that_do_not_fit(changes, sentence, trained, answer):
 )
 def test_words_that_do_not_fit(words, sentence, trained, answer, monkeypatch):
     few = lambda size, channels: Images(tiny.images().images, name="photographs")  # noqa: E731
-    monkeypatch.setattr("ddgan_lite.images.photographs", few)
+    monkeypatch.setattr("ddgan_lite.data.images.photographs", few)
     before = content(trained)
     assert sentence in answer(train(trained, *words))
     assert content(trained) == before

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ddgan_lite import data
-from ddgan_lite.data import Digits, StackedDigits, gaussian_grid, gaussian_line, gaussian_ring
+from ddgan_lite.data import toys as data
+from ddgan_lite.data.toys import Digits, StackedDigits, gaussian_grid, gaussian_line, gaussian_ring
 
 
 @pytest.fixture(scope="module")

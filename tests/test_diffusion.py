@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddgan_lite.diffusion import Diffusion, cosine_levels
+from ddgan_lite.chain.diffusion import Diffusion, cosine_levels
 
 REFERENCE = json.loads((Path(__file__).parent / "data" / "schedule.json").read_text())
 N = 100_000

@@ -11,8 +11,8 @@ import torch
 import two_processes
 from two_processes import CASES
 
-from ddgan_lite import checkpoints
-from ddgan_lite.runs import read_log
+from ddgan_lite.files import checkpoints
+from ddgan_lite.training.runs import read_log
 
 SCRIPT = Path(two_processes.__file__)
 NETWORKS = ("generator", "discriminator", "averaged")

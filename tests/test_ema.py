@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ddgan_lite.ema import EMA
+from ddgan_lite.method.ema import EMA
 
 
 def set_weights(network, value):

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from ddgan_lite import results
 from ddgan_lite.__main__ import main
-from ddgan_lite.data import gaussian_grid, gaussian_line
-from ddgan_lite.diffusion import Diffusion, cosine_levels
-from ddgan_lite.ema import EMA
-from ddgan_lite.export import to_javascript
-from ddgan_lite.metrics import mixture_scores, read_digits
-from ddgan_lite.mixtures import best_gaussian_sample
-from ddgan_lite.model import DDGAN
+from ddgan_lite.chain.diffusion import Diffusion, cosine_levels
+from ddgan_lite.chain.mixtures import best_gaussian_sample
+from ddgan_lite.data.toys import gaussian_grid, gaussian_line
+from ddgan_lite.evaluation.metrics import mixture_scores, read_digits
+from ddgan_lite.exchange.javascript import to_javascript
+from ddgan_lite.files import results
+from ddgan_lite.method.ema import EMA
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import ConvConfig, MLPConfig, UNetConfig
-from ddgan_lite.presets import PRESETS
+from ddgan_lite.training.presets import PRESETS
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 

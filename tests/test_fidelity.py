@@ -16,13 +16,13 @@ import torch_fidelity
 from PIL import Image
 from torch.nn import functional as F
 
-from ddgan_lite import fidelity
 from ddgan_lite.__main__ import main
-from ddgan_lite.ema import EMA
-from ddgan_lite.fidelity import METRICS, evaluate, score
-from ddgan_lite.images import Images, load_images, photographs, to_bytes, to_unit
-from ddgan_lite.metrics import frechet_distance
-from ddgan_lite.model import DDGAN
+from ddgan_lite.data.images import Images, load_images, photographs, to_bytes, to_unit
+from ddgan_lite.evaluation import fidelity
+from ddgan_lite.evaluation.fidelity import METRICS, evaluate, score
+from ddgan_lite.evaluation.metrics import frechet_distance
+from ddgan_lite.method.ema import EMA
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig
 
 SHAPE = (3, 8, 8)

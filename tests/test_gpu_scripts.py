@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from tiny import UNET, as_changes, as_options
 
-from ddgan_lite import cards, checkpoints
-from ddgan_lite.model import DDGAN
+from ddgan_lite.files import cards, checkpoints
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import PyramidConfig
 
 SMALL = PyramidConfig(

@@ -19,7 +19,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from ddgan_lite.presets import PRESETS
+from ddgan_lite.training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -478,7 +478,7 @@ def test_an_empty_site_is_a_fault(tmp_path):
 def tree(tmp_path, monkeypatch) -> Path:
     """A small project for tools/build_book.py, with one notebook."""
     (tmp_path / "ddgan_lite/networks").mkdir(parents=True)
-    (tmp_path / "ddgan_lite/model.py").write_text("a = 1\n")
+    (tmp_path / "ddgan_lite/method/model.py").write_text("a = 1\n")
     (tmp_path / "ddgan_lite/networks/toy.py").write_text("b = 1\n")
     (tmp_path / "constraints.txt").write_text("numpy==2.0\n")
     nbformat.write(small_notebook(), tmp_path / "00_small.ipynb")
@@ -499,10 +499,10 @@ def key(tree: Path, profile: str = "quick") -> str:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda tree: (tree / "ddgan_lite/model.py").write_text("a = 2\n"),
+        lambda tree: (tree / "ddgan_lite/method/model.py").write_text("a = 2\n"),
         lambda tree: (tree / "ddgan_lite/networks/toy.py").write_text("b = 2\n"),
         lambda tree: (tree / "ddgan_lite/new.py").write_text(""),
-        lambda tree: (tree / "ddgan_lite/model.py").rename(tree / "ddgan_lite/other.py"),
+        lambda tree: (tree / "ddgan_lite/method/model.py").rename(tree / "ddgan_lite/other.py"),
         lambda tree: (tree / "constraints.txt").write_text("numpy==2.1\n"),
         lambda tree: edit_notebook(tree, lambda book: book.cells[1].update(source="x = 2")),
         lambda tree: edit_notebook(tree, lambda book: book.cells[0].update(source="# Other")),

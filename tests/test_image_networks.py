@@ -8,6 +8,7 @@ import torch
 from scipy.signal import convolve2d
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ddgan_lite.method.objectives import discriminator_loss, generator_loss, r1_penalty
 from ddgan_lite.networks import CONFIGS, UNetConfig
 from ddgan_lite.networks.layers import (
     AdaGN,
@@ -22,7 +23,6 @@ from ddgan_lite.networks.layers import (
     join,
     linear,
 )
-from ddgan_lite.objectives import discriminator_loss, generator_loss, r1_penalty
 
 TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=torch.float64) / 8
 KERNEL = torch.outer(TAPS, TAPS)

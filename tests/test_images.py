@@ -15,8 +15,8 @@ import torch
 import torchvision
 from PIL import Image
 
-from ddgan_lite import images
-from ddgan_lite.images import (
+from ddgan_lite.data import images
+from ddgan_lite.data.images import (
     DataError,
     Images,
     StoredImages,

@@ -6,6 +6,7 @@ import graphlib
 import importlib
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,40 +18,27 @@ LONGEST = 250  # lines that are neither blank nor docstring
 API_PAGE = Path(__file__).resolve().parent.parent / "book" / "api.md"
 
 # Whose docstring holds a line that is shown and not executed, and why.
-SKIPPED = {"ddgan_lite.fidelity.evaluate": "CIFAR-10 and Inception's weights are downloads"}
-
-# A module may import from its own floor and below. "name.*" covers a whole package.
-FLOORS = {
-    "ddgan_lite.diffusion": 0,
-    "ddgan_lite.mixtures": 0,
-    "ddgan_lite.randomness": 0,
-    "ddgan_lite.networks.*": 1,
-    "ddgan_lite.ema": 1,
-    "ddgan_lite.objectives": 1,
-    "ddgan_lite.settings": 1,
-    "ddgan_lite.checkpoints": 1,
-    "ddgan_lite.results": 1,
-    "ddgan_lite.cards": 2,
-    "ddgan_lite.model": 2,
-    "ddgan_lite.baselines.*": 2,
-    "ddgan_lite.reference": 3,
-    "ddgan_lite.export": 3,
-    "ddgan_lite.data": 3,
-    "ddgan_lite.stored": 3,
-    "ddgan_lite.images": 3,
-    "ddgan_lite.training": 3,
-    "ddgan_lite.resume": 3,
-    "ddgan_lite.metrics": 3,
-    "ddgan_lite.judge": 3,
-    "ddgan_lite.fidelity": 3,
-    "ddgan_lite.presets": 4,
-    "ddgan_lite.trilemma": 4,
-    "ddgan_lite.runs": 4,
-    "ddgan_lite.plots": 4,
-    "ddgan_lite.widgets": 4,
-    "ddgan_lite.__main__": 5,
-    "ddgan_lite": 5,  # the package itself: whatever it re-exports comes from below
+SKIPPED = {
+    "ddgan_lite.evaluation.fidelity.evaluate": "CIFAR-10 and Inception's weights are downloads"
 }
+
+# The library's plan: a room imports from itself and from those before it. The package itself, which
+# passes on what the rooms hold, and the command line come last.
+ROOMS = (
+    "chain",
+    "networks",
+    "files",
+    "data",
+    "figures",
+    "method",
+    "training",
+    "evaluation",
+    "exchange",
+    "baselines",
+    "__main__",
+    "ddgan_lite",
+)
+WHOLE = 4_500  # lines of the library, counted in the same way
 
 
 def module_name(path):
@@ -63,14 +51,11 @@ SOURCES = {name: path.read_text() for name, path in FILES.items()}
 TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 
 
-def floor(name):
-    for pattern, number in FLOORS.items():
-        if name == pattern or (pattern.endswith(".*") and f"{name}.".startswith(pattern[:-1])):
-            return number
-    raise AssertionError(
-        f"{name} stands on no floor: give it one in FLOORS of tests/test_imports.py and in the "
-        "library's reading order."
-    )
+def room(name):
+    """Where a module lives: its folder's place in ROOMS."""
+    part = [*name.split("."), name][1]
+    assert part in ROOMS, f"{name} is in no room: put the file into one of {', '.join(ROOMS[:-2])}."
+    return ROOMS.index(part)
 
 
 def imports(name, tree, package):
@@ -109,8 +94,8 @@ def code_lines(source):
 def test_imports_run_downwards(name):
     for target in GRAPH[name]:
         assert target in FILES, f"{name} imports {target}, which does not exist."
-        assert floor(target) <= floor(name), (
-            f"{name} (floor {floor(name)}) imports {target} from floor {floor(target)} above it."
+        assert room(target) <= room(name), (
+            f"{name} imports {target}, which is in the later room {ROOMS[room(target)]}."
         )
 
 
@@ -122,6 +107,21 @@ def test_no_module_imports_itself_in_a_circle():
 def test_files_fit_one_sitting(name):
     length = code_lines(SOURCES[name])
     assert length <= LONGEST, f"{FILES[name].name} has {length} lines of code: split it."
+
+
+def test_the_whole_fits_a_weekend():
+    assert sum(map(code_lines, SOURCES.values())) <= WHOLE
+
+
+def test_every_room_is_a_folder_that_says_what_lives_there():
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert folders == set(ROOMS[:-2])
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py"}
+    for name in folders:
+        words = ast.get_docstring(TREES[f"ddgan_lite.{name}"])
+        assert len(words.split("\n\n")) == 2, f"{name}: a line and a paragraph, please."
+    installed = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert {f"ddgan_lite.{name}" for name in folders} <= set(installed["packages"])
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -216,18 +216,22 @@ class A:
 
 
 def test_the_rules_notice_what_they_forbid():
-    tree = ast.parse("from ddgan_lite import model\ndef f():\n    import ddgan_lite.training")
-    found = imports("ddgan_lite.diffusion", tree, "ddgan_lite")
-    assert found == {"ddgan_lite.model", "ddgan_lite.training"}
-    relative = ast.parse("from .toy import mlp\nfrom .. import model\nfrom ..ema import EMA")
+    tree = ast.parse(
+        "from ddgan_lite.method import model\ndef f():\n    import ddgan_lite.training.trainer"
+    )
+    found = imports("ddgan_lite.chain.diffusion", tree, "ddgan_lite")
+    assert found == {"ddgan_lite.method.model", "ddgan_lite.training.trainer"}
+    relative = ast.parse(
+        "from .toy import mlp\nfrom .. import chain\nfrom ..files.cards import card"
+    )
     found = imports("ddgan_lite.networks", relative, "ddgan_lite.networks")
-    assert found == {"ddgan_lite.networks.toy", "ddgan_lite.model", "ddgan_lite.ema"}
+    assert found == {"ddgan_lite.networks.toy", "ddgan_lite.chain", "ddgan_lite.files.cards"}
     assert code_lines('"""Doc\n\nmore."""\n\nx = 1\n# why\ndef f():\n    """Doc."""\n') == 3
     (silent,) = ast.parse(UNSHOWN.format(option="  # doctest: +SKIP")).body
     (shown,) = ast.parse(UNSHOWN.format(option="")).body
     assert without_example(silent) == ["A", "A.b", "A.c"]
     assert without_example(shown) == ["A.c"]
-    with pytest.raises(AssertionError, match=r"ddgan_lite\.new stands on no floor: give it one"):
-        floor("ddgan_lite.new")
+    with pytest.raises(AssertionError, match=r"ddgan_lite\.new is in no room: put the file into"):
+        room("ddgan_lite.new")
     with pytest.raises(graphlib.CycleError):
         list(graphlib.TopologicalSorter({"a": {"b"}, "b": {"a"}}).static_order())

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from ddgan_lite.data import Digits, gaussian_grid, gaussian_line
-from ddgan_lite.metrics import (
+from ddgan_lite.chain.mixtures import GaussianMixture
+from ddgan_lite.data.toys import Digits, gaussian_grid, gaussian_line
+from ddgan_lite.evaluation.metrics import (
     frechet_distance,
     kl_to_uniform,
     mixture_scores,
@@ -14,7 +15,6 @@ from ddgan_lite.metrics import (
     read_digits,
     sliced_wasserstein,
 )
-from ddgan_lite.mixtures import GaussianMixture
 
 GRID = gaussian_grid()
 

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from ddgan_lite.data import gaussian_grid, gaussian_line
-from ddgan_lite.diffusion import Diffusion
-from ddgan_lite.metrics import mixture_scores
-from ddgan_lite.mixtures import GaussianMixture, best_gaussian_sample
+from ddgan_lite.chain.diffusion import Diffusion
+from ddgan_lite.chain.mixtures import GaussianMixture, best_gaussian_sample
+from ddgan_lite.data.toys import gaussian_grid, gaussian_line
+from ddgan_lite.evaluation.metrics import mixture_scores
 
 F64 = torch.float64
 

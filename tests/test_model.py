@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from ddgan_lite import checkpoints, resume
-from ddgan_lite.data import gaussian_grid
-from ddgan_lite.diffusion import Diffusion
-from ddgan_lite.ema import EMA
-from ddgan_lite.model import DDGAN
+from ddgan_lite.chain.diffusion import Diffusion
+from ddgan_lite.data.toys import gaussian_grid
+from ddgan_lite.files import checkpoints
+from ddgan_lite.method.ema import EMA
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig
-from ddgan_lite.training import Trainer, TrainSettings, train
+from ddgan_lite.training import resume
+from ddgan_lite.training.trainer import Trainer, TrainSettings, train
 
 SMALL = MLPConfig(num_steps=3, latent_dim=4, width=16, depth=2)
 

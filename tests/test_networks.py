@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from ddgan_lite.diffusion import Diffusion
-from ddgan_lite.model import DDGAN
+from ddgan_lite.chain.diffusion import Diffusion
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import CONFIGS, ConvConfig, MLPConfig, PyramidConfig, UNetConfig
 from ddgan_lite.networks.toy import OneHot, mlp, preconditioning
 

@@ -13,9 +13,9 @@ import nbformat
 import pytest
 import torch
 
-from ddgan_lite import objectives
-from ddgan_lite.diffusion import Diffusion, cosine_levels
-from ddgan_lite.presets import PRESETS
+from ddgan_lite.chain.diffusion import Diffusion, cosine_levels
+from ddgan_lite.method import objectives
+from ddgan_lite.training.presets import PRESETS
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))

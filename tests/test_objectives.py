@@ -6,8 +6,7 @@ import pytest
 import torch
 from scipy.stats import wasserstein_distance
 
-from ddgan_lite.networks import MLPConfig
-from ddgan_lite.objectives import (
+from ddgan_lite.method.objectives import (
     discriminator_loss,
     energy_loss,
     generator_loss,
@@ -16,6 +15,7 @@ from ddgan_lite.objectives import (
     relativistic_loss,
     sorted_slices,
 )
+from ddgan_lite.networks import MLPConfig
 
 
 def test_all_losses_start_at_log_2():

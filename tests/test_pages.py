@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from ddgan_lite import results
 from ddgan_lite.__main__ import main, parser
-from ddgan_lite.model import DDGAN
+from ddgan_lite.exchange.reference import generator_names
+from ddgan_lite.files import results
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import CONFIGS, UNetConfig
-from ddgan_lite.presets import parse, preset
-from ddgan_lite.reference import generator_names
-from ddgan_lite.runs import run
+from ddgan_lite.training.presets import parse, preset
+from ddgan_lite.training.runs import run
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = {path.stem[:2]: path for path in sorted((ROOT / "notebooks").glob("[0-9]*.md"))}

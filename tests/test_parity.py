@@ -15,13 +15,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ddgan_lite.checkpoints import CheckpointError
-from ddgan_lite.diffusion import Diffusion
-from ddgan_lite.model import DDGAN
+from ddgan_lite.chain.diffusion import Diffusion
+from ddgan_lite.exchange.reference import generator_names, load_reference_checkpoint
+from ddgan_lite.files.checkpoints import CheckpointError
+from ddgan_lite.method.model import DDGAN
+from ddgan_lite.method.objectives import discriminator_loss, generator_loss, r1_penalty
 from ddgan_lite.networks import UNetConfig
 from ddgan_lite.networks.discriminator import ImageDiscriminator
-from ddgan_lite.objectives import discriminator_loss, generator_loss, r1_penalty
-from ddgan_lite.reference import generator_names, load_reference_checkpoint
 
 DATA = Path(__file__).parent / "data"
 HIGH = {"shape": (3, 256, 256), "width": 64, "multipliers": (1, 1, 2, 2, 4, 4), "mapping_depth": 3}

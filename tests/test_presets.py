@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from ddgan_lite import presets
-from ddgan_lite.data import MIXTURES, StackedDigits
-from ddgan_lite.images import DataError
-from ddgan_lite.presets import PRESETS, QUICK, load_data, parse, preset
+from ddgan_lite.data.images import DataError
+from ddgan_lite.data.toys import MIXTURES, StackedDigits
+from ddgan_lite.training import presets
+from ddgan_lite.training.presets import PRESETS, QUICK, load_data, parse, preset
 
 # What the published runs have in common, and what each has of its own.
 COMMON = {

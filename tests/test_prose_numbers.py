@@ -23,7 +23,7 @@ def reported(tmp_path, monkeypatch):
         cached.cache_clear()
     for folder in ("notebooks", "book/results", "ddgan_lite"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "ddgan_lite/presets.py").write_text("steps = 351_000\n")
+    (tmp_path / "ddgan_lite/training/presets.py").write_text("steps = 351_000\n")
     result = {"seconds": 517.07, "log": [{"loss": 0.123 + k} for k in range(50)]}
     (tmp_path / "book/results/run.json").write_text(json.dumps(result))
     cell = nbformat.v4.new_code_cell(CODE)

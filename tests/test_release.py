@@ -188,7 +188,7 @@ def changed(old: str, new: str, drop: int | None = None) -> nbformat.NotebookNod
         (changed("print('passed')", "### BEGIN SOLUTION"), "without the tag solution"),
         (changed("</details>\n\n### Exercise", "### Exercise"), "not closed"),
         (changed("2. And how?", "And how?"), "1 questions and 2 answers"),
-        (changed("../book/derivations.md", "../ddgan_lite/model.py"), "lead nowhere"),
+        (changed("../book/derivations.md", "../ddgan_lite/method/model.py"), "lead nowhere"),
         (changed("[below](#exercises)", "![](drawing.png)"), "lead nowhere"),
     ],
 )

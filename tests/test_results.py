@@ -2,7 +2,7 @@
 
 import pytest
 
-from ddgan_lite import results
+from ddgan_lite.files import results
 
 
 @pytest.fixture

@@ -7,15 +7,16 @@ import pytest
 import tiny
 import torch
 
-from ddgan_lite import checkpoints, resume
 from ddgan_lite.baselines.gan import GAN
-from ddgan_lite.checkpoints import CheckpointError
-from ddgan_lite.data import gaussian_grid
-from ddgan_lite.model import DDGAN
+from ddgan_lite.data.toys import gaussian_grid
+from ddgan_lite.files import checkpoints
+from ddgan_lite.files.checkpoints import CheckpointError
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig
-from ddgan_lite.resume import OtherRunError
-from ddgan_lite.settings import SPEED, TrainSettings
-from ddgan_lite.training import Trainer
+from ddgan_lite.training import resume
+from ddgan_lite.training.resume import OtherRunError
+from ddgan_lite.training.settings import SPEED, TrainSettings
+from ddgan_lite.training.trainer import Trainer
 
 # R1 at steps 0, 3 and 6; 21 images in batches of 8 end an epoch in the 3rd and in the 6th.
 COMMON = {"steps": 8, "batch_size": 8, "r1_interval": 3, "ema_decay": 0.9}

@@ -9,13 +9,14 @@ import tiny
 import torch
 from PIL import Image
 
-from ddgan_lite import checkpoints, runs
-from ddgan_lite.checkpoints import CheckpointError
-from ddgan_lite.images import Images
-from ddgan_lite.model import DDGAN
-from ddgan_lite.presets import preset
-from ddgan_lite.resume import OtherRunError
-from ddgan_lite.runs import read_log, run
+from ddgan_lite.data.images import Images
+from ddgan_lite.files import checkpoints
+from ddgan_lite.files.checkpoints import CheckpointError
+from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training import runs
+from ddgan_lite.training.presets import preset
+from ddgan_lite.training.resume import OtherRunError
+from ddgan_lite.training.runs import read_log, run
 
 LOSSES = {"d_real", "d_fake", "g_adversarial"}
 

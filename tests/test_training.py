@@ -8,21 +8,21 @@ import pytest
 import tiny
 import torch
 
-from ddgan_lite import training
 from ddgan_lite.baselines.gan import GAN
-from ddgan_lite.data import StackedDigits, gaussian_grid
-from ddgan_lite.metrics import sliced_wasserstein
-from ddgan_lite.mixtures import GaussianMixture
-from ddgan_lite.model import DDGAN
-from ddgan_lite.networks import MLPConfig
-from ddgan_lite.objectives import (
+from ddgan_lite.chain.mixtures import GaussianMixture
+from ddgan_lite.data.toys import StackedDigits, gaussian_grid
+from ddgan_lite.evaluation.metrics import sliced_wasserstein
+from ddgan_lite.method.model import DDGAN
+from ddgan_lite.method.objectives import (
     discriminator_loss,
     generator_loss,
     r1_penalty,
     reconstruction_loss,
     relativistic_loss,
 )
-from ddgan_lite.training import Trainer, TrainSettings, train
+from ddgan_lite.networks import MLPConfig
+from ddgan_lite.training import trainer as training
+from ddgan_lite.training.trainer import Trainer, TrainSettings, train
 
 TINY = MLPConfig(num_steps=3, latent_dim=4, width=16, depth=3)
 

@@ -5,11 +5,19 @@ import math
 import pytest
 import torch
 
-from ddgan_lite import trilemma
+from ddgan_lite.baselines import trilemma
 from ddgan_lite.baselines.ddpm import DDPM
-from ddgan_lite.data import StackedDigits
-from ddgan_lite.settings import TrainSettings
-from ddgan_lite.trilemma import FAMILIES, NUM_SAMPLES, RECIPES, corners, measure, sampler, score
+from ddgan_lite.baselines.trilemma import (
+    FAMILIES,
+    NUM_SAMPLES,
+    RECIPES,
+    corners,
+    measure,
+    sampler,
+    score,
+)
+from ddgan_lite.data.toys import StackedDigits
+from ddgan_lite.training.settings import TrainSettings
 
 TINY = {"share": 1e-9, "num_samples": 50}  # one step of training
 

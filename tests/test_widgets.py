@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from ddgan_lite.mixtures import GaussianMixture
-from ddgan_lite.widgets import explore_denoising
+from ddgan_lite.chain.mixtures import GaussianMixture
+from ddgan_lite.figures.widgets import explore_denoising
 
 
 def shown(explorer):

@@ -4,8 +4,8 @@ import dataclasses
 
 import torch
 
-from ddgan_lite.images import Images
-from ddgan_lite.model import DDGAN
+from ddgan_lite.data.images import Images
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig, UNetConfig
 
 MLP = MLPConfig(num_steps=3, latent_dim=4, width=16, depth=3)

@@ -10,9 +10,9 @@ from pathlib import Path
 import tiny
 import torch
 
-from ddgan_lite.data import gaussian_grid
-from ddgan_lite.settings import TrainSettings
-from ddgan_lite.training import Trainer, this_process
+from ddgan_lite.data.toys import gaussian_grid
+from ddgan_lite.training.settings import TrainSettings
+from ddgan_lite.training.trainer import Trainer, this_process
 
 # Small rates: where a gradient is all but zero, Adam makes a step of full size out of rounding.
 COMMON = {"steps": 5, "r1_interval": 2, "ema_decay": 0.5}

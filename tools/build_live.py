@@ -14,12 +14,13 @@ import torch
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 
-from ddgan_lite import plots, results
-from ddgan_lite.data import gaussian_grid, gaussian_line
-from ddgan_lite.diffusion import Diffusion
-from ddgan_lite.export import to_javascript
-from ddgan_lite.mixtures import best_gaussian_sample
-from ddgan_lite.model import DDGAN
+from ddgan_lite.chain.diffusion import Diffusion
+from ddgan_lite.chain.mixtures import best_gaussian_sample
+from ddgan_lite.data.toys import gaussian_grid, gaussian_line
+from ddgan_lite.exchange.javascript import to_javascript
+from ddgan_lite.figures import plots
+from ddgan_lite.files import results
+from ddgan_lite.method.model import DDGAN
 
 IMAGES = "stacked_digits"  # the model of the page on images
 READABLE_ON_BOTH = "#858B94"  # the grey of text on a light and on a dark page

@@ -20,8 +20,8 @@ from pathlib import Path
 import nbformat
 from safetensors import safe_open
 
-from ddgan_lite.diffusion import Diffusion, chain_of
-from ddgan_lite.presets import PRESETS
+from ddgan_lite.chain.diffusion import Diffusion, chain_of
+from ddgan_lite.training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 20  # a list longer than this is a log, in which any number could be found
@@ -130,7 +130,7 @@ def union(parts) -> Values:
 @cache
 def of_the_book() -> Values:
     """What the presets say, the sizes of the data sets, and what is near a mode."""
-    presets = numbers_in((ROOT / "ddgan_lite/presets.py").read_text())
+    presets = numbers_in((ROOT / "ddgan_lite/training/presets.py").read_text())
     return presets | Values(SIZES, {NEAR})
 
 

@@ -20,20 +20,21 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from ddgan_lite import cards, checkpoints, results, trilemma
-from ddgan_lite.images import Images, load_images, to_bytes, to_unit
-from ddgan_lite.judge import CONFIDENT, Judge, moments, train_judge
-from ddgan_lite.model import DDGAN
-from ddgan_lite.runs import read_log
+from ddgan_lite.baselines import trilemma
+from ddgan_lite.data.images import Images, load_images, to_bytes, to_unit
+from ddgan_lite.evaluation.judge import CONFIDENT, Judge, moments, train_judge
+from ddgan_lite.files import cards, checkpoints, results
+from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training.runs import read_log
 
 JUDGE_STEPS = 2_000
 SEED = 1  # of the samples that are scored; the runs themselves have seed 0
 GRIDS = (1_000, 1_500, 3_000, 6_000)  # the steps whose samples are kept
 PROTOCOLS = {
-    "gaussians": "10,000 samples (seed 1), ddgan_lite.metrics.mixture_scores",
-    "stacked_digits": "26,000 samples (seed 1), ddgan_lite.trilemma.score: a support vector "
-    "machine names the modes; fd in pixels, from 26,000 training stacks",
-    "mnist": "10,000 samples (seed 1), ddgan_lite.judge: probability at least 0.9; shares of the "
+    "gaussians": "10,000 samples (seed 1), ddgan_lite.mixture_scores",
+    "stacked_digits": "26,000 samples (seed 1), ddgan_lite.baselines.trilemma.score: a support "
+    "vector machine names the modes; fd in pixels, from 26,000 training stacks",
+    "mnist": "10,000 samples (seed 1), ddgan_lite.Judge: probability at least 0.9; shares of the "
     "classes in tenths; fd in its 64 features, from the 10,000 held-out digits",
 }
 
@@ -86,7 +87,7 @@ def ship_judge(root: Path, command: str) -> None:
     }
     judge.save(
         results.folder() / "mnist_judge.safetensors",
-        data="mnist", preset="none: ddgan_lite.judge", steps=JUDGE_STEPS, batch_size=128, seed=0,
+        data="mnist", preset="none: ddgan_lite.Judge", steps=JUDGE_STEPS, batch_size=128, seed=0,
         seconds=time.perf_counter() - begin, scores=found, command=command,
         protocol="the 10,000 held-out digits; recognised: a probability of at least 0.9",
         **results.machine(),

@@ -6,8 +6,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ddgan_lite.diffusion import Diffusion
-from ddgan_lite.ema import EMA
+from ddgan_lite.chain.diffusion import Diffusion
+from ddgan_lite.method.ema import EMA
 from ddgan_lite.networks.toy import mlp
 
 

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from ddgan_lite.ema import EMA
+from ddgan_lite.method.ema import EMA
 
 
 class Model(Protocol):
     """What :func:`fit` needs; sampling then uses ``averaged``.
 
     Example:
-        >>> from ddgan_lite.baselines.vae import VAE
+        >>> from ddgan_lite import VAE
         >>> model: Model = VAE((2,))
         >>> model.loss(torch.zeros(5, 2), rng=None).shape  # a scalar to lower
         torch.Size([])
@@ -40,15 +40,14 @@ def fit(
 ) -> Iterator[dict[str, float]]:
     """Train ``model`` by Adam with a cosine schedule to zero; yields the loss of every step.
 
-    ``data`` is anything with ``sample(n, rng)``, as for :func:`ddgan_lite.training.train`.
+    ``data`` is anything with ``sample(n, rng)``, as for :func:`ddgan_lite.training.trainer.train`.
 
     Raises:
         ValueError: if ``steps`` or ``batch_size`` is below 1.
         FloatingPointError: if the loss stops being finite.
 
     Example:
-        >>> from ddgan_lite.baselines.vae import VAE
-        >>> from ddgan_lite.data import gaussian_grid
+        >>> from ddgan_lite import VAE, gaussian_grid
         >>> model = VAE((2,))
         >>> len([line["loss"] for line in fit(model, gaussian_grid(), steps=3, batch_size=8)])
         3

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ddgan_lite.ema import EMA
+from ddgan_lite.method.ema import EMA
 from ddgan_lite.networks.toy import mlp
 
 LARGEST_LOG_SCALE = 3.0  # of one layer: it may stretch and shrink by a factor of 20, no more

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from ddgan_lite.ema import EMA
+from ddgan_lite.chain.randomness import randn
+from ddgan_lite.method.ema import EMA
 from ddgan_lite.networks.toy import MLPConfig, Waves, mlp
-from ddgan_lite.randomness import randn
 
 
 class _Latent(nn.Module):
@@ -37,7 +37,7 @@ class _Logit(nn.Module):
 class GAN(nn.Module):
     """A generative adversarial network (Goodfellow et al. 2014) of two MLPs.
 
-    It has what :func:`ddgan_lite.training.train` asks for, with an empty condition: the
+    It has what :func:`ddgan_lite.training.trainer.train` asks for, with an empty condition: the
     discriminator judges x_0 alone. Whether it is a GAN "with R1" is the loop's setting ``r1``.
 
     Args:

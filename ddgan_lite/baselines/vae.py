@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ddgan_lite.ema import EMA
+from ddgan_lite.chain.randomness import randn
+from ddgan_lite.method.ema import EMA
 from ddgan_lite.networks.toy import mlp
-from ddgan_lite.randomness import randn
 
 
 class Autoencoder(nn.Module):

@@ -1,4 +1,9 @@
-"""The networks: a configuration builds its generator and its discriminator."""
+"""The networks: a configuration builds its generator and its discriminator.
+
+Here live the four configurations, for points, digits, small images and the paper's, with the
+modules they are built from. A configuration also names its noise levels. Nothing here knows a
+loss or a training loop.
+"""
 
 import dataclasses
 

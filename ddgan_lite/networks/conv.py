@@ -27,7 +27,7 @@ class ConvConfig:
         hidden: units of a dense layer.
         levels: how often the size is halved between the image and the dense layers.
         beta_min, beta_max, noise_levels: the chain, as in
-            :class:`~ddgan_lite.diffusion.Diffusion`.
+            :class:`~ddgan_lite.chain.diffusion.Diffusion`.
 
     Raises:
         ValueError: if a size is out of range, or the chain is none.

@@ -30,8 +30,8 @@ class PyramidConfig:
         hidden: units of a dense layer.
         style: size of the vector that z and t become.
         beta_min, beta_max, noise_levels: the chain, as in
-            :class:`~ddgan_lite.diffusion.Diffusion`, whose own rates are the paper's. These lose
-            the same share of x_0 at every step and leave x_1 so noisy
+            :class:`~ddgan_lite.chain.diffusion.Diffusion`, whose own rates are the paper's. These
+            lose the same share of x_0 at every step and leave x_1 so noisy
             (sqrt(alpha_bar_1) = 0.37) that the last step, whose discriminator sees clean images,
             still decides much of what is drawn.
 

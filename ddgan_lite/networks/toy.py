@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ddgan_lite.diffusion import chain_of
+from ddgan_lite.chain.diffusion import chain_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class MLPConfig:
             network then says how to correct the best linear guess of x_0
             (:func:`preconditioning`); left out, its answer is the guess.
         beta_min, beta_max, noise_levels: the chain, as in
-            :class:`~ddgan_lite.diffusion.Diffusion`.
+            :class:`~ddgan_lite.chain.diffusion.Diffusion`.
 
     Raises:
         ValueError: if a size is out of range, or the chain is none.

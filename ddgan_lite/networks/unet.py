@@ -26,7 +26,7 @@ class UNetConfig:
         discriminator_width: its channels are 2, 4 and 8 times this.
         discriminator_time_dim: size of its time embedding.
         beta_min, beta_max, noise_levels: the chain, as in
-            :class:`~ddgan_lite.diffusion.Diffusion`.
+            :class:`~ddgan_lite.chain.diffusion.Diffusion`.
 
     Raises:
         ValueError: if a size is out of range, the images cannot be halved often enough, or the

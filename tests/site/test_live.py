@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from ddgan_lite import results
-from ddgan_lite.data import gaussian_grid, gaussian_line
-from ddgan_lite.diffusion import Diffusion, cosine_levels
-from ddgan_lite.export import to_javascript
-from ddgan_lite.metrics import mixture_scores
-from ddgan_lite.model import DDGAN
+from ddgan_lite.chain.diffusion import Diffusion, cosine_levels
+from ddgan_lite.data.toys import gaussian_grid, gaussian_line
+from ddgan_lite.evaluation.metrics import mixture_scores
+from ddgan_lite.exchange.javascript import to_javascript
+from ddgan_lite.files import results
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig
 
 PAGES = {"live-denoising": ["live-denoising"], "live-plane": ["live-plane", "live-step"]}

@@ -1,5 +1,5 @@
 /* A mixture of equal Gaussians under noise: the exact denoising distribution q(x_{t-1} | x_t).
-   The algebra is that of ddgan_lite/mixtures.py and the page "Derivations"; all in double
+   The algebra is that of ddgan_lite/chain/mixtures.py and the page "Derivations"; all in double
    precision. A mixture is {weights, means, std}: K numbers, K points, one std for all. */
 (function () {
   "use strict";

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ddgan_lite import checkpoints, results
+from ddgan_lite.files import checkpoints, results
 
 # What a card must answer before its weights are given to others, by the names in the header.
 REQUIRED = (
@@ -19,7 +19,7 @@ def card(source: str | os.PathLike) -> str:
     """The card of a model as Markdown.
 
     Args:
-        source: as for :meth:`ddgan_lite.model.DDGAN.load`.
+        source: as for :meth:`ddgan_lite.method.model.DDGAN.load`.
 
     Raises:
         FileNotFoundError: if there is no such file, or no way to download it.
@@ -27,8 +27,7 @@ def card(source: str | os.PathLike) -> str:
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from ddgan_lite.model import DDGAN
-        >>> from ddgan_lite.networks import MLPConfig
+        >>> from ddgan_lite import DDGAN, MLPConfig
         >>> with TemporaryDirectory() as folder:
         ...     path = DDGAN(MLPConfig()).save(f"{folder}/mine.safetensors", data="mine")
         ...     print(*card(path).splitlines()[4:8], sep="\\n")

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ddgan_lite.checkpoints import CheckpointError
-from ddgan_lite.model import DDGAN
+from ddgan_lite.files.checkpoints import CheckpointError
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import UNetConfig
 
 # One module of our generator, a piece of it, weight or bias.

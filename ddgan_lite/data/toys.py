@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ddgan_lite.mixtures import GaussianMixture
+from ddgan_lite.chain.mixtures import GaussianMixture
 
 
 def gaussian_grid(side: int = 5, std: float = 0.05, spacing: float = 1.0) -> GaussianMixture:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ddgan_lite.data import Digits
-from ddgan_lite.mixtures import GaussianMixture
+from ddgan_lite.chain.mixtures import GaussianMixture
+from ddgan_lite.data.toys import Digits
 
 if TYPE_CHECKING:
     from sklearn.svm import SVC
@@ -32,7 +32,7 @@ def mixture_scores(samples: Tensor, mixture: GaussianMixture, seed: int = 0) -> 
         ValueError: if the samples are not finite or have the wrong dimension.
 
     Example:
-        >>> from ddgan_lite.data import gaussian_grid
+        >>> from ddgan_lite import gaussian_grid
         >>> grid, rng = gaussian_grid(), torch.Generator().manual_seed(0)
         >>> scores = mixture_scores(grid.sample(1000, rng), grid)  # of true samples
         >>> scores["hq3"] > 0.97, scores["modes20"], round(scores["sd_ratio_median"], 1)
@@ -137,7 +137,7 @@ def read_digits(stacks: Tensor) -> Tensor:
         ValueError: if the samples are not finite or not such stacks.
 
     Example:
-        >>> from ddgan_lite.data import StackedDigits
+        >>> from ddgan_lite import StackedDigits
         >>> stacks, modes = StackedDigits().sample_labelled(5, torch.Generator().manual_seed(0))
         >>> torch.equal(read_digits(stacks) @ torch.tensor([100, 10, 1]), modes)
         True

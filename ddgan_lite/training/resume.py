@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ddgan_lite import checkpoints
-from ddgan_lite.model import DDGAN
+from ddgan_lite.files import checkpoints
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import CONFIGS, describe
-from ddgan_lite.settings import SPEED, TrainSettings
-from ddgan_lite.training import Trainer
+from ddgan_lite.training.settings import SPEED, TrainSettings
+from ddgan_lite.training.trainer import Trainer
 
 
 class OtherRunError(checkpoints.CheckpointError):
@@ -39,8 +39,7 @@ def save(trainer: Trainer, path: str | os.PathLike, **record: object) -> Path:
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from ddgan_lite.data import gaussian_grid
-        >>> from ddgan_lite.presets import PRESETS
+        >>> from ddgan_lite import PRESETS, gaussian_grid
         >>> chosen = PRESETS["gaussians"]
         >>> trainer = Trainer(chosen.build(), gaussian_grid(), chosen.settings)
         >>> with TemporaryDirectory() as folder:
@@ -90,8 +89,7 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from ddgan_lite.data import gaussian_grid
-        >>> from ddgan_lite.presets import preset
+        >>> from ddgan_lite import gaussian_grid, preset
         >>> chosen = preset("gaussians", steps=4, batch_size=8)
         >>> data = gaussian_grid()
         >>> first, second = (Trainer(chosen.build(), data, chosen.settings) for _ in range(2))
@@ -148,8 +146,7 @@ def begin_with(model: DDGAN, source: str | os.PathLike) -> None:
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from ddgan_lite.data import gaussian_grid
-        >>> from ddgan_lite.presets import PRESETS
+        >>> from ddgan_lite import PRESETS, gaussian_grid
         >>> chosen = PRESETS["gaussians"]
         >>> first = Trainer(chosen.build(), gaussian_grid(), chosen.settings)
         >>> other = chosen.build()

@@ -26,9 +26,9 @@ class TrainSettings:
             stays. Small at the end, R1 no longer blurs what the discriminator has found; ours.
         r2: the weight of the same penalty on generated samples.
         relativistic: let the discriminator compare the real and the generated sample of one
-            condition (:func:`ddgan_lite.objectives.relativistic_loss`), instead of judging each.
+            condition (:func:`~ddgan_lite.method.objectives.relativistic_loss`), not judge each.
         reconstruction: weight of the generator's L1 term
-            (:func:`ddgan_lite.objectives.reconstruction_loss`); 0 in the paper.
+            (:func:`ddgan_lite.method.objectives.reconstruction_loss`); 0 in the paper.
         r1_interval: discriminator updates from one penalty to the next. As in the published
             runs the penalty is *not* multiplied by the interval, so the effective strength is
             gamma / r1_interval (StyleGAN2 multiplies).

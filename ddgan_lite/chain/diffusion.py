@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ddgan_lite.randomness import randn_like
+from ddgan_lite.chain.randomness import randn_like
 
 
 def cosine_levels(num_steps: int, end: float = 0.94) -> tuple[float, ...]:
@@ -282,7 +282,7 @@ def chain_of(config: object) -> Diffusion:
         ValueError: if they are no chain.
 
     Example:
-        >>> from ddgan_lite.networks import MLPConfig
+        >>> from ddgan_lite import MLPConfig
         >>> chain_of(MLPConfig()) == Diffusion(4)  # left alone: the paper's
         True
         >>> chain_of(MLPConfig(num_steps=2, noise_levels=(1, 3)))

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ddgan_lite.stored import MODES, DataError, StoredImages, checked
+from ddgan_lite.data.stored import MODES, DataError, StoredImages, checked
 
 # What torchvision downloads: the name of its reader, the folder under the root.
 DOWNLOADS = {

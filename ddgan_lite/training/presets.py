@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from types import UnionType
 from typing import get_args, get_origin
 
-from ddgan_lite.data import MIXTURES, StackedDigits, mixture
-from ddgan_lite.diffusion import cosine_levels
-from ddgan_lite.images import DOWNLOADS, DataError, load_images
-from ddgan_lite.model import DDGAN
+from ddgan_lite.chain.diffusion import cosine_levels
+from ddgan_lite.data.images import DOWNLOADS, DataError, load_images
+from ddgan_lite.data.toys import MIXTURES, StackedDigits, mixture
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import Config, ConvConfig, MLPConfig, PyramidConfig, UNetConfig
 from ddgan_lite.networks.toy import check_least
-from ddgan_lite.settings import TrainSettings
-from ddgan_lite.training import Data
+from ddgan_lite.training.settings import TrainSettings
+from ddgan_lite.training.trainer import Data
 
 
 @dataclass(frozen=True)
@@ -314,9 +314,9 @@ def load_data(source: str, shape: tuple[int, ...], **options: object) -> Data:
 
     Args:
         source: a toy distribution, ``stacked_digits``, one of
-            :data:`ddgan_lite.images.IMAGE_SETS`, or a path to images.
+            :data:`ddgan_lite.data.images.IMAGE_SETS`, or a path to images.
         shape: (d,) or (C, H, W).
-        options: passed to :func:`ddgan_lite.images.load_images`.
+        options: passed to :func:`ddgan_lite.data.images.load_images`.
 
     Raises:
         DataError: if the data are missing, or of another shape.
@@ -327,7 +327,7 @@ def load_data(source: str, shape: tuple[int, ...], **options: object) -> Data:
         >>> load_data("gaussian_line", (2,))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        ddgan_lite.stored.DataError: gaussian_line holds samples of shape (1,), ... to match.
+        ddgan_lite.data.stored.DataError: gaussian_line holds samples of shape (1,), ... to match.
     """
     if source in MIXTURES or source == "stacked_digits":
         data = mixture(source) if source in MIXTURES else StackedDigits()

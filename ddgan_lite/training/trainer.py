@@ -10,32 +10,32 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from ddgan_lite.ema import EMA
-from ddgan_lite.images import Images, to_unit
-from ddgan_lite.model import DDGAN
-from ddgan_lite.networks.layers import MinibatchStd
-from ddgan_lite.objectives import (
+from ddgan_lite.chain.randomness import SharedGenerator, own_rows
+from ddgan_lite.data.images import Images, to_unit
+from ddgan_lite.method.ema import EMA
+from ddgan_lite.method.model import DDGAN
+from ddgan_lite.method.objectives import (
     discriminator_loss,
     generator_loss,
     r1_penalty,
     reconstruction_loss,
     relativistic_loss,
 )
-from ddgan_lite.randomness import SharedGenerator, own_rows
-from ddgan_lite.settings import PRECISIONS, TrainSettings
+from ddgan_lite.networks.layers import MinibatchStd
+from ddgan_lite.training.settings import PRECISIONS, TrainSettings
 
 if TYPE_CHECKING:
     from accelerate import PartialState
 
 
 class Data(Protocol):
-    """Where training samples come from: an endless supply, or :class:`ddgan_lite.images.Images`.
+    """Where samples come from: an endless supply, or :class:`~ddgan_lite.data.images.Images`.
 
     Example:
         >>> class Here:
         ...     def sample(self, n, rng=None):
         ...         return torch.ones(n, 2)
-        >>> from ddgan_lite.networks import MLPConfig
+        >>> from ddgan_lite import MLPConfig
         >>> losses = next(train(DDGAN(MLPConfig()), Here(), TrainSettings(batch_size=8)))
         >>> sorted(losses)
         ['d_fake', 'd_real', 'g_adversarial', 'r1']
@@ -46,13 +46,13 @@ class Data(Protocol):
 
 
 class AdversarialModel(Protocol):
-    """What training needs: :class:`~ddgan_lite.model.DDGAN` has it, and so does a plain GAN.
+    """What training needs: :class:`~ddgan_lite.method.model.DDGAN` has it, and so does a plain GAN.
 
     A sample comes with the ``condition`` under which the discriminator judges it: (x_t, t) for
     DDGAN, nothing for a GAN.
 
     Example:
-        >>> from ddgan_lite.networks import MLPConfig
+        >>> from ddgan_lite import MLPConfig
         >>> model: AdversarialModel = DDGAN(MLPConfig(shape=(2,)))
         >>> real, condition = model.real_pair(torch.zeros(5, 2), rng=None)
         >>> fake = model.fake_like(real, condition, rng=None)
@@ -123,8 +123,7 @@ class Trainer:
             or the batch cannot be shared out.
 
     Example:
-        >>> from ddgan_lite.data import gaussian_grid
-        >>> from ddgan_lite.networks import MLPConfig
+        >>> from ddgan_lite import MLPConfig, gaussian_grid
         >>> settings = TrainSettings(steps=5, batch_size=8)
         >>> trainer = Trainer(DDGAN(MLPConfig()), gaussian_grid(), settings)
         >>> losses = trainer.advance(torch.zeros(8, 2))  # one step, on samples of your own
@@ -377,9 +376,7 @@ def train(
         FloatingPointError: if a loss stops being finite.
 
     Example:
-        >>> from ddgan_lite.data import gaussian_grid
-        >>> from ddgan_lite.model import DDGAN
-        >>> from ddgan_lite.networks import MLPConfig
+        >>> from ddgan_lite import DDGAN, MLPConfig, gaussian_grid
         >>> settings = TrainSettings(steps=2, batch_size=8)
         >>> [sorted(losses) for losses in train(DDGAN(MLPConfig()), gaussian_grid(), settings)][0]
         ['d_fake', 'd_real', 'g_adversarial', 'r1']

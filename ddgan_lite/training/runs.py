@@ -19,12 +19,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddgan_lite import checkpoints, resume
-from ddgan_lite.model import DDGAN
-from ddgan_lite.objectives import discriminator_loss, relativistic_loss
-from ddgan_lite.presets import Preset, load_data
-from ddgan_lite.results import machine
-from ddgan_lite.training import Data, Trainer, this_process
+from ddgan_lite.files import checkpoints
+from ddgan_lite.files.results import machine
+from ddgan_lite.method.model import DDGAN
+from ddgan_lite.method.objectives import discriminator_loss, relativistic_loss
+from ddgan_lite.training import resume
+from ddgan_lite.training.presets import Preset, load_data
+from ddgan_lite.training.trainer import Data, Trainer, this_process
 
 
 def run(
@@ -54,7 +55,7 @@ def run(
         tensorboard: write its files as well.
         start: another run, or a training checkpoint, whose networks are the initial ones.
         about: what else the model's card should say, as the preset's name or the command.
-        options: for loading the data, see :func:`ddgan_lite.images.load_images`.
+        options: for loading the data, see :func:`ddgan_lite.data.images.load_images`.
 
     Raises:
         ValueError: from a value that does not fit, including missing data.
@@ -64,7 +65,7 @@ def run(
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from ddgan_lite.presets import preset
+        >>> from ddgan_lite import preset
         >>> small = preset("gaussians", steps=4, batch_size=8, log_every=2)
         >>> with TemporaryDirectory() as folder:
         ...     [line["step"] for line in run(small, folder)]
@@ -245,7 +246,7 @@ def losses_by_step(
     2022, appendix D). Uses random numbers of its own, so looking does not change a run.
 
     Example:
-        >>> from ddgan_lite.networks import MLPConfig
+        >>> from ddgan_lite import MLPConfig
         >>> losses = losses_by_step(DDGAN(MLPConfig(num_steps=4)), torch.zeros(8, 2))
         >>> {name: len(values) for name, values in losses.items()}
         {'d_real': 4, 'd_fake': 4}
@@ -271,7 +272,7 @@ def write_grid(model: DDGAN, path: str | os.PathLike, n: int = 64, seed: int = 0
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from ddgan_lite.networks import ConvConfig
+        >>> from ddgan_lite import ConvConfig
         >>> from PIL import Image
         >>> with TemporaryDirectory() as folder:
         ...     path = write_grid(DDGAN(ConvConfig()), f"{folder}/grid.png", n=16)
@@ -291,7 +292,7 @@ def provenance(preset: Preset, record: dict, device: torch.device) -> dict:
     """Where a trained model comes from: data, length, seed, hardware, versions.
 
     Example:
-        >>> from ddgan_lite.presets import PRESETS
+        >>> from ddgan_lite import PRESETS
         >>> about = provenance(PRESETS["gaussians"], {"data": "gaussian_grid"}, torch.device("cpu"))
         >>> about["data"], about["steps"], about["processes"]
         ('gaussian_grid', 7000, 1)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-HERE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def folder() -> Path:
@@ -23,8 +23,8 @@ def folder() -> Path:
         >>> folder().name in ("results", "stored_results")
         True
     """
-    checkout = HERE.parent / "book" / "results"
-    return checkout if checkout.is_dir() else HERE / "stored_results"  # pyproject.toml copies it
+    checkout = PACKAGE.parent / "book" / "results"
+    return checkout if checkout.is_dir() else PACKAGE / "stored_results"  # pyproject.toml copies it
 
 
 def find(name: str) -> Path:
@@ -67,7 +67,7 @@ def store(name: str, command: str, values: dict) -> Path:
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> from unittest.mock import patch
-        >>> with TemporaryDirectory() as there, patch("ddgan_lite.results.folder") as folder:
+        >>> with TemporaryDirectory() as there, patch("ddgan_lite.files.results.folder") as folder:
         ...     folder.return_value = Path(there)  # and not among the results of the book
         ...     file = store("answer", "python answer.py", {"answer": 42})
         ...     file.name, load("answer")["answer"], load("answer")["provenance"]["command"]
@@ -102,7 +102,7 @@ def _commit() -> str:
 
     "-dirty" if anything differs from it but the book's prose and results: those change no result.
     """
-    git = ["git", "-C", str(HERE.parent)]
+    git = ["git", "-C", str(PACKAGE.parent)]
     asked = ["describe", "--always"], ["diff", "HEAD", "--stat", ":/", ":(exclude,top)book"]
     try:
         commit, changes = (

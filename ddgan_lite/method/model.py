@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ddgan_lite import checkpoints
-from ddgan_lite.diffusion import chain_of
-from ddgan_lite.ema import EMA
+from ddgan_lite.chain.diffusion import chain_of
+from ddgan_lite.chain.randomness import own_rows, randn
+from ddgan_lite.files import checkpoints
+from ddgan_lite.method.ema import EMA
 from ddgan_lite.networks import CONFIGS, Config, describe
-from ddgan_lite.randomness import own_rows, randn
 
 
 class DDGAN(nn.Module):
@@ -32,14 +32,14 @@ class DDGAN(nn.Module):
             saved: a file holds the configuration.
         generator, discriminator: the two networks being trained. A model loaded from an
             inference file has ``discriminator`` None.
-        averaged: the moving average of the generator (:class:`ddgan_lite.ema.EMA`), or None
+        averaged: the moving average of the generator (:class:`ddgan_lite.method.ema.EMA`), or None
             before training and after loading.
 
     Raises:
         ValueError: if step_weights is not one non-negative number per step.
 
     Example:
-        >>> from ddgan_lite.networks import MLPConfig
+        >>> from ddgan_lite import MLPConfig
         >>> model = DDGAN(MLPConfig(shape=(2,), num_steps=4))
         >>> model.sample(5).shape, [tuple(x.shape) for x in model.sample_steps(5)]  # x_4, .., x_0
         (torch.Size([5, 2]), [(5, 2), (5, 2), (5, 2), (5, 2), (5, 2)])
@@ -68,7 +68,7 @@ class DDGAN(nn.Module):
         """Where the generator's weights are.
 
         Example:
-            >>> from ddgan_lite.networks import MLPConfig
+            >>> from ddgan_lite import MLPConfig
             >>> DDGAN(MLPConfig()).device
             device(type='cpu')
         """
@@ -82,7 +82,7 @@ class DDGAN(nn.Module):
         """A true x_{t-1} and its condition (x_t, t), with t drawn by ``step_weights``.
 
         Example:
-            >>> from ddgan_lite.networks import MLPConfig
+            >>> from ddgan_lite import MLPConfig
             >>> model = DDGAN(MLPConfig(num_steps=4), step_weights=(0, 0, 0, 1))
             >>> x_prev, (x_t, t) = model.real_pair(torch.zeros(3, 2))
             >>> x_prev.shape, x_t.shape, t
@@ -109,7 +109,7 @@ class DDGAN(nn.Module):
         It is drawn around ``guess``, which is the generator's guess of x_0 when left out.
 
         Example:
-            >>> from ddgan_lite.networks import MLPConfig
+            >>> from ddgan_lite import MLPConfig
             >>> model = DDGAN(MLPConfig())
             >>> x_prev, condition = model.real_pair(torch.zeros(3, 2))
             >>> fake = model.fake_like(x_prev, condition)
@@ -126,7 +126,7 @@ class DDGAN(nn.Module):
         """z ~ N(0, I), shape (n, latent_dim).
 
         Example:
-            >>> from ddgan_lite.networks import MLPConfig
+            >>> from ddgan_lite import MLPConfig
             >>> DDGAN(MLPConfig(latent_dim=8)).draw_latent(5).shape
             torch.Size([5, 8])
         """
@@ -144,7 +144,7 @@ class DDGAN(nn.Module):
         """The generator's guess of x_0: x_t (n, *shape), t (n,), z (n, latent_dim) or drawn.
 
         Example:
-            >>> from ddgan_lite.networks import MLPConfig
+            >>> from ddgan_lite import MLPConfig
             >>> model = DDGAN(MLPConfig())
             >>> x_t, t = torch.zeros(5, 2), torch.full((5,), 4)
             >>> len(model.predict(x_t, t).unique(dim=0))  # one x_4, five latents: five guesses
@@ -165,7 +165,7 @@ class DDGAN(nn.Module):
             ValueError: if ``weights`` is neither.
 
         Example:
-            >>> from ddgan_lite.networks import MLPConfig
+            >>> from ddgan_lite import MLPConfig
             >>> model = DDGAN(MLPConfig())
             >>> model.network("averaged") is model.generator  # no average before training
             True
@@ -195,7 +195,7 @@ class DDGAN(nn.Module):
             rng: random generator, on the model's device.
 
         Example:
-            >>> from ddgan_lite.networks import MLPConfig
+            >>> from ddgan_lite import MLPConfig
             >>> start = torch.ones(5, 2)
             >>> x_T, *_, x_0 = DDGAN(MLPConfig()).sample_steps(5, x_T=start)
             >>> torch.equal(x_T, start), x_0.shape
@@ -229,7 +229,7 @@ class DDGAN(nn.Module):
             weights, rng: as in :meth:`sample_steps`.
 
         Example:
-            >>> from ddgan_lite.networks import MLPConfig
+            >>> from ddgan_lite import MLPConfig
             >>> model = DDGAN(MLPConfig())
             >>> x_2 = model.diffusion.q_sample(torch.ones(5, 2), t=2)
             >>> len(list(model.denoise_steps(x_2, t=2)))  # x_2, x_1, x_0
@@ -257,7 +257,7 @@ class DDGAN(nn.Module):
         a batch is about as many numbers as 128 images of 32 x 32 pixels.
 
         Example:
-            >>> from ddgan_lite.networks import MLPConfig
+            >>> from ddgan_lite import MLPConfig
             >>> model = DDGAN(MLPConfig())
             >>> a, b = (model.sample(5, rng=torch.Generator().manual_seed(1)) for _ in range(2))
             >>> torch.equal(a, b)  # a seed decides the samples
@@ -282,7 +282,7 @@ class DDGAN(nn.Module):
             path: the file to write.
             half: round the weights to half precision, which halves the file.
             provenance: data, seed, hardware, ...: it goes into the file's header, where
-                :func:`ddgan_lite.cards.card` finds it.
+                :func:`ddgan_lite.files.cards.card` finds it.
 
         Raises:
             ValueError: if a weight is too large for half precision, or the model's chain is not
@@ -290,7 +290,7 @@ class DDGAN(nn.Module):
 
         Example:
             >>> from tempfile import TemporaryDirectory
-            >>> from ddgan_lite.networks import MLPConfig
+            >>> from ddgan_lite import MLPConfig
             >>> with TemporaryDirectory() as folder:
             ...     path = DDGAN(MLPConfig()).save(f"{folder}/my.safetensors", data="mine", seed=0)
             ...     checkpoints.read(path)[1]["provenance"]
@@ -312,7 +312,7 @@ class DDGAN(nn.Module):
             ValueError: if ``diffusion`` is another one than the configuration names.
 
         Example:
-            >>> from ddgan_lite.networks import MLPConfig
+            >>> from ddgan_lite import MLPConfig
             >>> model = DDGAN(MLPConfig(num_steps=2))
             >>> model.diffusion = chain_of(MLPConfig(num_steps=2, noise_levels=(1, 3)))
             >>> model.check_chain()  # doctest: +ELLIPSIS
@@ -345,7 +345,7 @@ class DDGAN(nn.Module):
 
         Example:
             >>> from tempfile import TemporaryDirectory
-            >>> from ddgan_lite.networks import MLPConfig
+            >>> from ddgan_lite import MLPConfig
             >>> with TemporaryDirectory() as folder:
             ...     file = DDGAN(MLPConfig(num_steps=2)).save(f"{folder}/model.safetensors", seed=0)
             ...     DDGAN.load(file).config.num_steps

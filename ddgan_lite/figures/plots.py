@@ -20,7 +20,7 @@ from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ddgan_lite.mixtures import GaussianMixture
+from ddgan_lite.chain.mixtures import GaussianMixture
 
 DATA, MODEL, THIRD, FOURTH, QUIET = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B7280"
 INK, PAPER = "#22262B", "#FBFAF7"

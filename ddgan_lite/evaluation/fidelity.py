@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ddgan_lite.images import Images, to_bytes
-from ddgan_lite.model import DDGAN
+from ddgan_lite.data.images import Images, to_bytes
+from ddgan_lite.method.model import DDGAN
 
 # By torch-fidelity's names: the fewest images it works on, and its results under our names.
 METRICS = {
@@ -222,8 +222,7 @@ def evaluate(
         FloatingPointError: if a sample is not finite; and what :func:`score` raises.
 
     Example:
-        >>> from ddgan_lite.images import load_images
-        >>> from ddgan_lite.networks import ConvConfig
+        >>> from ddgan_lite import ConvConfig, load_images
         >>> model, cifar10 = DDGAN.load("runs/cifar10"), load_images("cifar10")  # doctest: +SKIP
         >>> evaluate(model, cifar10, metrics=["fid"])["fid"]  # doctest: +SKIP
         >>> dark = Images(torch.zeros(9, 3, 8, 8, dtype=torch.uint8), name="dark")

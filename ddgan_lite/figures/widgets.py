@@ -6,8 +6,8 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import torch
 
-from ddgan_lite import plots
-from ddgan_lite.mixtures import GaussianMixture
+from ddgan_lite.chain.mixtures import GaussianMixture
+from ddgan_lite.figures import plots
 
 
 def explore_denoising(mixture: GaussianMixture) -> ipywidgets.Widget:

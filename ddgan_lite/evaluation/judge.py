@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from ddgan_lite import checkpoints, results
-from ddgan_lite.images import Images, to_unit
-from ddgan_lite.metrics import check_samples, frechet_between, kl_to_uniform
+from ddgan_lite.data.images import Images, to_unit
+from ddgan_lite.evaluation.metrics import check_samples, frechet_between, kl_to_uniform
+from ddgan_lite.files import checkpoints, results
 
 SHAPE = (1, 32, 32)
 CONFIDENT = 0.9  # the probability from which on a digit counts as recognised

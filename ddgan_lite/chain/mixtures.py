@@ -251,7 +251,7 @@ def best_gaussian_sample(
 
     Args:
         mixture: the data distribution, a single mixture.
-        diffusion: the chain (:class:`ddgan_lite.diffusion.Diffusion`), T steps.
+        diffusion: the chain (:class:`ddgan_lite.chain.diffusion.Diffusion`), T steps.
         n: number of samples.
         match: ``"covariance"`` takes x_{t-1} from the Gaussian with the exact mean and
             covariance of q(x_{t-1} | x_t): the optimum of the DDPM bound over all Gaussians.
@@ -262,7 +262,7 @@ def best_gaussian_sample(
         (n, d) float64.
 
     Example:
-        >>> from ddgan_lite.diffusion import Diffusion
+        >>> from ddgan_lite import Diffusion
         >>> two = GaussianMixture(torch.tensor([[-1.0], [1.0]]), 0.05)
         >>> def off_the_modes(num_steps):
         ...     rng = torch.Generator().manual_seed(0)

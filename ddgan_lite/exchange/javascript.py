@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from ddgan_lite.model import DDGAN
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import ConvConfig, MLPConfig, describe
 
 _TABLES = ("alpha_bar", "posterior_coef_x0", "posterior_coef_xt", "posterior_variance")

@@ -14,12 +14,12 @@ from ddgan_lite.baselines.fit import fit
 from ddgan_lite.baselines.flow import Flow
 from ddgan_lite.baselines.gan import GAN
 from ddgan_lite.baselines.vae import VAE
-from ddgan_lite.data import StackedDigits, gaussian_grid
-from ddgan_lite.metrics import frechet_distance, mixture_scores, mode_scores, read_digits
-from ddgan_lite.model import DDGAN
+from ddgan_lite.data.toys import StackedDigits, gaussian_grid
+from ddgan_lite.evaluation.metrics import frechet_distance, mixture_scores, mode_scores, read_digits
+from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig
-from ddgan_lite.presets import PRESETS
-from ddgan_lite.training import TrainSettings, train
+from ddgan_lite.training.presets import PRESETS
+from ddgan_lite.training.trainer import TrainSettings, train
 
 # Network evaluations per sample; DDIM may choose any number up to DDPM's, whose network it uses.
 FAMILIES = {"VAE": 1, "flow": 1, "GAN": 1, "DDPM": 1000, "DDIM": 50, "DDGAN": 4}
@@ -93,10 +93,11 @@ def measure(
             do not compare.
 
     Returns:
-        The scores of :func:`ddgan_lite.metrics.mixture_scores`, or for digits ``modes``, ``kl``
-        and the pixels' Fréchet distance ``fd`` from training stacks; for a family also
-        ``evaluations`` per sample, ``seconds`` of CPU time per 1,000 samples on one thread (what
-        a clock shows on an idle core), ``training_steps`` and ``training_seconds`` of CPU time.
+        The scores of :func:`ddgan_lite.evaluation.metrics.mixture_scores`, or for digits
+        ``modes``, ``kl`` and the pixels' Fréchet distance ``fd`` from training stacks; for a
+        family also ``evaluations`` per sample, ``seconds`` of CPU time per 1,000 samples on one
+        thread (what a clock shows on an idle core), ``training_steps`` and ``training_seconds``
+        of CPU time.
 
     Raises:
         ValueError: if the family or the data set is unknown, or cannot take ``evaluations``.

@@ -19,11 +19,11 @@ class DataError(ValueError):
     """Images that are missing, unreadable or of the wrong size: one sentence says which.
 
     Example:
-        >>> from ddgan_lite.images import load_images
+        >>> from ddgan_lite import load_images
         >>> load_images("my/photos", size=64)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        ddgan_lite.stored.DataError: my/photos is neither a folder nor one of the sets ...
+        ddgan_lite.data.stored.DataError: my/photos is neither a folder nor one of the sets ...
     """
 
 
@@ -175,7 +175,7 @@ def checked(images: "Tensor | DataError") -> Tensor:
         >>> checked(DataError("cat.png cannot be read: it is empty."))
         Traceback (most recent call last):
             ...
-        ddgan_lite.stored.DataError: cat.png cannot be read: it is empty.
+        ddgan_lite.data.stored.DataError: cat.png cannot be read: it is empty.
     """
     if isinstance(images, DataError):
         raise images
