@@ -1,4 +1,4 @@
-"""The command line: ``python -m ddgan_lite``, and what to do in its second word."""
+"""The command line: ``ddgan-lite`` or ``python -m ddgan_lite``, and one of six commands."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from ddgan_lite import __version__
 from ddgan_lite.data.images import IMAGE_SETS, Images
 from ddgan_lite.evaluation.fidelity import METRICS, evaluate
 from ddgan_lite.exchange.javascript import to_javascript
@@ -121,9 +122,10 @@ def _device(text: str) -> torch.device:
 def parser() -> argparse.ArgumentParser:
     """The command line's grammar, and the help that teaches it."""
     top = argparse.ArgumentParser(
-        prog="python -m ddgan_lite",
+        prog="ddgan-lite" if Path(sys.argv[0]).stem == "ddgan-lite" else "python -m ddgan_lite",
         description="Train, sample, evaluate, convert and export Denoising Diffusion GANs.",
     )
+    top.add_argument("--version", action="version", version=f"ddgan_lite {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
 
     def command(name: str, does: str, act, examples: str) -> argparse.ArgumentParser:
