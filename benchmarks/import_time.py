@@ -17,8 +17,16 @@ from ddgan_lite.files import results
 
 # What a reader's first cell imports, and what it would import without this library.
 MODULES = {
-    name: "torch, matplotlib.pyplot, IPython.display" if name == "plots" else "torch"
-    for name in ("", "model", "training", "presets", "metrics", "data", "plots")
+    name: "torch, matplotlib.pyplot, IPython.display" if name == "figures.plots" else "torch"
+    for name in (
+        "",
+        "method.model",
+        "training.trainer",
+        "training.presets",
+        "evaluation.metrics",
+        "data.toys",
+        "figures.plots",
+    )
 }
 TIMED = """\
 import time

@@ -45,7 +45,15 @@ def test_a_measurement_of_a_gpu_is_shown_even_if_it_misses_its_bar(tmp_path, mon
 
 # What takes seconds to import, and is left to the functions that need it.
 LATE = ("accelerate", "huggingface_hub", "lmdb", "scipy", "sklearn", "torch._dynamo", "torchvision")
-FIRST = ("model", "training", "presets", "plots", "metrics", "data", "networks")
+FIRST = (
+    "method.model",
+    "training.trainer",
+    "training.presets",
+    "figures.plots",
+    "evaluation.metrics",
+    "data.toys",
+    "networks",
+)
 
 
 @pytest.mark.parametrize("name", FIRST)

@@ -477,7 +477,8 @@ def test_an_empty_site_is_a_fault(tmp_path):
 @pytest.fixture
 def tree(tmp_path, monkeypatch) -> Path:
     """A small project for tools/build_book.py, with one notebook."""
-    (tmp_path / "ddgan_lite/networks").mkdir(parents=True)
+    for room in ("method", "networks"):
+        (tmp_path / "ddgan_lite" / room).mkdir(parents=True)
     (tmp_path / "ddgan_lite/method/model.py").write_text("a = 1\n")
     (tmp_path / "ddgan_lite/networks/toy.py").write_text("b = 1\n")
     (tmp_path / "constraints.txt").write_text("numpy==2.0\n")

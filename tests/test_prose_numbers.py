@@ -21,7 +21,7 @@ def reported(tmp_path, monkeypatch):
     monkeypatch.setattr(prose_numbers, "ROOT", tmp_path)
     for cached in (prose_numbers.chapter, prose_numbers.results, prose_numbers.of_the_book):
         cached.cache_clear()
-    for folder in ("notebooks", "book/results", "ddgan_lite"):
+    for folder in ("notebooks", "book/results", "ddgan_lite/training"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "ddgan_lite/training/presets.py").write_text("steps = 351_000\n")
     result = {"seconds": 517.07, "log": [{"loss": 0.123 + k} for k in range(50)]}

@@ -18,7 +18,7 @@ from ddgan_lite.data.toys import StackedDigits, gaussian_grid
 from ddgan_lite.evaluation.metrics import frechet_distance, mixture_scores, mode_scores, read_digits
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig
-from ddgan_lite.training.presets import PRESETS
+from ddgan_lite.training.presets import OURS, PRESETS
 from ddgan_lite.training.trainer import TrainSettings, train
 
 # Network evaluations per sample; DDIM may choose any number up to DDPM's, whose network it uses.
@@ -28,12 +28,13 @@ DDIM_STEPS = (100, 50, 10, 4)
 QUALITY = {"gaussian_grid": "hq3", "stacked_digits": "fd"}
 
 _DIGITS = MLPConfig(shape=(3, 8, 8), latent_dim=32, width=256, slope=0.2)
-_DIGITS_GAME = TrainSettings(
-    batch_size=128, lr_generator=4e-3, lr_discriminator=4e-3, lr_end=4e-5, ema_decay=0.99
-)
-_RECONSTRUCTED = replace(
-    _DIGITS_GAME, betas=(0.0, 0.9), relativistic=True, r1=0.5, r2=0.5, reconstruction=10.0
-)
+_DIGITS_GAME = {
+    "batch_size": 128,
+    "lr_generator": 4e-3,
+    "lr_discriminator": 4e-3,
+    "lr_end": 4e-5,
+    "ema_decay": 0.99,
+}
 # How to build each family and how to train it: the best setting found for it. The steps are such
 # that each takes about 75 CPU seconds; benchmarks/README.md lists what was tried.
 RECIPES = {
@@ -59,14 +60,14 @@ RECIPES = {
             partial(Flow, (3, 8, 8), couplings=6, width=128, bin_width=1 / 8),
             {"steps": 5_500, "batch_size": 128, "lr": 5e-3},
         ),
-        "GAN": (partial(GAN, _DIGITS), replace(_DIGITS_GAME, steps=5_600)),
+        "GAN": (partial(GAN, _DIGITS), TrainSettings(steps=5_600, **_DIGITS_GAME)),
         "DDPM": (
             partial(DDPM, (3, 8, 8), width=256, clip=1),
             {"steps": 9_000, "batch_size": 256, "lr": 2e-3},
         ),
         "DDGAN": (
             partial(DDGAN, _DIGITS, step_weights=(4, 3, 2, 1)),
-            replace(_RECONSTRUCTED, steps=3_600),
+            replace(OURS, steps=3_600, **_DIGITS_GAME),
         ),
     },
 }

@@ -77,13 +77,13 @@ _HIGH_RESOLUTION = UNetConfig(
 # Ours for the plane: what it adds to the paper's method is taken apart in chapter 04.
 _WAVES = MLPConfig(frequencies=(1, 2, 4, 8), data_std=2**0.5, noise_levels=cosine_levels(4))
 # Ours, found on digits, where minutes of one CPU core must do (chapter 06).
-_OURS = TrainSettings(betas=(0.0, 0.9), r1=0.5, r2=0.5, relativistic=True, reconstruction=10.0)
+OURS = TrainSettings(betas=(0.0, 0.9), r1=0.5, r2=0.5, relativistic=True, reconstruction=10.0)
 
 
 def _ours(rate: float, **changes: object) -> TrainSettings:
     """Our recipe; a rate that ``changes`` does not name is ``rate``, and falls to 2 % of it."""
     rates = {"lr_generator": rate, "lr_discriminator": rate, "lr_end": rate / 50}
-    return replace(_OURS, **(rates | changes))
+    return replace(OURS, **(rates | changes))
 
 
 PRESETS = {
