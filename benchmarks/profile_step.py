@@ -22,7 +22,8 @@ from train_step import build, cpu_seconds
 from ddgan_lite.files import results
 from ddgan_lite.networks.layers import conv
 
-NETWORKS = {"width": 32, "ngf": 16, "batch": 8, "shared_fake": False, "channels_last": None}
+NETWORKS = {"width": 32, "ngf": 16, "batch": 8, "shared_fake": False}
+NETWORKS |= {"channels_last": None, "precision": "float32"}
 KINDS = {  # what an operation of torch is counted as; those not named here are "other"
     "convolution_backward": "backward",
     "mkldnn_convolution": "forward",

@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HERE = ""  # in place of a commit: the checkout as it is
 VERSIONS = (  # commit, whether one fake serves both updates, what is new
     ("e303e80", False, "the first: depthwise filters, no gradient through the fakes D sees"),
-    ("e55d214", False, "memory in channels_last, attention by the fused kernel"),
-    ("8d8bcf0", False, "shortcuts on the way up convolved before they are upsampled"),
+    ("8d8bcf0", False, "channels_last, fused attention, shortcuts convolved before upsampling"),
+    ("abc740d", False, "the last before the library had rooms"),
     (HERE, False, "as it is now"),
     (HERE, True, "the same, with one fake for both updates"),
 )
@@ -33,9 +33,13 @@ def worker(shared_fake: bool) -> None:
     """Answer every line on standard input with the seconds of an R1 step, a plain one, a batch."""
     import torch  # here: this process runs an older library, the one that asks runs none
 
-    from ddgan_lite.method.model import DDGAN
-    from ddgan_lite.networks import UNetConfig
-    from ddgan_lite.training.trainer import TrainSettings, train
+    try:
+        from ddgan_lite import DDGAN, TrainSettings, UNetConfig, train
+    except ImportError:  # before the rooms
+        from ddgan_lite.model import DDGAN
+
+        from ddgan_lite.networks import UNetConfig
+        from ddgan_lite.training import TrainSettings, train
 
     class Noise:
         def sample(self, n, rng=None):
@@ -121,9 +125,8 @@ def main() -> None:
     for row in rows:
         print(json.dumps(row))
     if args.store:
-        from ddgan_lite.files import (
-            results,  # here: the workers import this file too, with their own
-        )
+        # Here: the workers import this file too, with a library of their own.
+        from ddgan_lite.files import results
 
         command = f"python benchmarks/versions.py --rounds {args.rounds} --store"
         results.store("bench_versions", command, {"rounds": args.rounds, "rows": rows})

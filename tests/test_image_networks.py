@@ -112,6 +112,26 @@ def test_resampling_keeps_a_constant_and_the_mean(direction):
     torch.testing.assert_close(inside, torch.full_like(inside, 0.7))
 
 
+@pytest.mark.parametrize("layer", [Resample("up"), Resample("down"), Blur()])
+def test_on_a_cpu_no_filter_runs_in_half_precision(layer):
+    class Seen(TorchDispatchMode):
+        types = set()
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if "convolution" in str(func):
+                self.types |= {a.dtype for a in args if isinstance(a, torch.Tensor)}
+            return func(*args, **(kwargs or {}))
+
+    x = torch.randn(2, 3, 8, 8, dtype=torch.bfloat16, requires_grad=True)
+    with Seen() as seen:
+        with torch.autocast("cpu", torch.bfloat16):
+            y = layer(x)
+        y.sum().backward()
+    assert seen.types == {torch.float32}  # forward and backward
+    assert y.dtype == x.grad.dtype == torch.bfloat16
+    torch.testing.assert_close(y, layer(x.float()).to(torch.bfloat16), rtol=0, atol=0)
+
+
 # -- normalisation, attention and the rest ---------------------------------------------------
 
 

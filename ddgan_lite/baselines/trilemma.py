@@ -36,7 +36,7 @@ _DIGITS_GAME = {
     "ema_decay": 0.99,
 }
 # How to build each family and how to train it: the best setting found for it. The steps are such
-# that each takes about 75 CPU seconds; benchmarks/README.md lists what was tried.
+# that each takes about 75 CPU seconds; lab/trilemma-settings.md lists what was tried.
 RECIPES = {
     "gaussian_grid": {
         "VAE": (

@@ -96,7 +96,7 @@ PRESETS = {
         _ours(3e-3, steps=4_500, batch_size=256, ema_decay=0.99),
         step_weights=(4, 3, 2, 1),  # the last steps draw the digits: at t = 4 all is noise
     ),
-    # Ours, 33 minutes on two CPU cores; what it reaches and misses: benchmarks/README.md.
+    # Ours, 33 minutes on two CPU cores; what it reaches and misses: lab/mnist-on-a-cpu.md.
     "mnist": Preset(
         "mnist",
         PyramidConfig(),
@@ -126,7 +126,7 @@ PRESETS = {
             r1_interval=15,
         ),
     ),
-    # Ours, 123 epochs for 20 minutes of a data-centre GPU, untried on one (benchmarks/README.md).
+    # Ours, 123 epochs for 20 minutes of a data-centre GPU, untried on one (lab/speedrun.md).
     "speedrun": Preset(
         "cifar10",
         UNetConfig(width=64, multipliers=(1, 2, 2), blocks=1, style_dim=64, discriminator_width=32),
