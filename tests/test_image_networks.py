@@ -115,7 +115,9 @@ def test_resampling_keeps_a_constant_and_the_mean(direction):
 @pytest.mark.parametrize("layer", [Resample("up"), Resample("down"), Blur()])
 def test_on_a_cpu_no_filter_runs_in_half_precision(layer):
     class Seen(TorchDispatchMode):
-        types = set()
+        def __init__(self):
+            super().__init__()
+            self.types = set()
 
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             if "convolution" in str(func):
