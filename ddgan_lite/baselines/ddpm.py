@@ -1,11 +1,11 @@
-"""DDPM and DDIM: the diffusion model whose every step is a Gaussian."""
+"""DDPM: the diffusion model whose every step back is a Gaussian around one guess."""
 
-import itertools
 import math
 
 import torch
 from torch import Tensor, nn
 
+from ddgan_lite.baselines.solvers import SOLVERS, spaced
 from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.method.ema import EMA
 from ddgan_lite.networks.toy import mlp
@@ -108,30 +108,55 @@ class DDPM(nn.Module):
         return x
 
     @torch.no_grad()
-    def sample_ddim(self, n: int, steps: int, *, rng: torch.Generator | None = None) -> Tensor:
-        """n samples by ``steps`` deterministic steps of the same network (Song et al. 2021a).
+    def sample_few(
+        self,
+        n: int,
+        steps: int,
+        *,
+        solver: str = "2m",
+        spacing: str = "log-SNR",
+        rng: torch.Generator | None = None,
+    ) -> Tensor:
+        """n samples in ``steps`` steps of the same network, without training it again.
+
+        Args:
+            n: number of samples, at least 1.
+            steps: of the solver, 1..T: as many evaluations, for ``"heun"`` 2 steps - 1.
+            solver: one of :data:`ddgan_lite.baselines.solvers.SOLVERS`.
+            spacing: of the levels, as in :func:`ddgan_lite.baselines.solvers.spaced`.
+            rng: random generator, on the model's device.
 
         Raises:
-            ValueError: if ``steps`` is not in 1..T.
+            ValueError: if ``steps``, the solver or the spacing is not one of these.
 
         Example:
             >>> model = DDPM((2,), num_steps=10)
-            >>> model.sample_ddim(5, steps=2).shape
+            >>> model.sample_few(5, steps=2, solver="ddim", spacing="even").shape
             torch.Size([5, 2])
-            >>> model.sample_ddim(5, steps=20)
+            >>> model.sample_few(5, steps=20)
             Traceback (most recent call last):
                 ...
             ValueError: steps must lie in 1..10, got 20.
         """
-        if not 1 <= steps <= self.diffusion.num_steps:
-            raise ValueError(f"steps must lie in 1..{self.diffusion.num_steps}, got {steps}.")
-        x = self._start(n, rng)
-        times = torch.linspace(self.diffusion.num_steps, 0, steps + 1).round().long().tolist()
-        for t, t_next in itertools.pairwise(times):
-            noise, x_0 = self.predict(x, t)
-            signal_share, noise_share = self._shares(t_next, x)
-            x = signal_share * x_0 + noise_share * noise
-        return x
+        if solver not in SOLVERS:
+            raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}.")
+        times = spaced(self.diffusion, steps, spacing)
+        fresh = {"rng": rng} if solver == "ancestral" else {}
+        return SOLVERS[solver](
+            lambda x, i: self.predict(x, times[i])[1],
+            self._start(n, rng),
+            self.diffusion.alpha_bar[times],
+            **fresh,
+        )
+
+    def sample_ddim(self, n: int, steps: int, *, rng: torch.Generator | None = None) -> Tensor:
+        """:meth:`sample_few` with the first-order solver and evenly spaced levels, as published.
+
+        Example:
+            >>> DDPM((2,), num_steps=10).sample_ddim(5, steps=2).shape
+            torch.Size([5, 2])
+        """
+        return self.sample_few(n, steps, solver="ddim", spacing="even", rng=rng)
 
     def _start(self, n: int, rng: torch.Generator | None) -> Tensor:
         if n < 1:
