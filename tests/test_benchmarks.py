@@ -1,18 +1,16 @@
 """The tables on benchmarks are those of the stored results; what was not measured says so."""
 
-import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import table
 
 from ddgan_lite.files import results
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-table = importlib.import_module("table")
 TABLES = table.tables()
 
 

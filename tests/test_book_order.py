@@ -1,17 +1,15 @@
 """The book is executed longest chapter first; its times are kept when it was executed whole."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
+import build_book
 import pytest
 
+import book
 from ddgan_lite.files import results
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "benchmarks")]
-build_book, book = map(importlib.import_module, ("build_book", "book"))
 
 
 def names(paths) -> list[str]:

@@ -1,11 +1,9 @@
 """Model cards: every shipped weight has a whole one; what a file does not say is not made up."""
 
-import importlib
 import re
-import sys
-from pathlib import Path
 
 import pytest
+import ship
 import torch
 
 from ddgan_lite.__main__ import main
@@ -15,9 +13,6 @@ from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import ConvConfig, MLPConfig
 from ddgan_lite.training.presets import PRESETS, preset
 from ddgan_lite.training.runs import run
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-ship = importlib.import_module("ship")
 
 ABOUT = {
     "data": "points", "preset": "gaussians", "steps": 9000, "batch_size": 64, "seed": 3,

@@ -1,17 +1,12 @@
 """Claims: margins by hand, truth as Python decides it, values in the sentence."""
 
 import ast
-import importlib
 import math
-import sys
-from pathlib import Path
 
+import claims
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-claims = importlib.import_module("claims")
 
 NAMES = {
     "a": 1,

@@ -1,15 +1,14 @@
 """The command line: every command, and every mishap as one sentence that costs nothing."""
 
-import importlib
 import itertools
 import os
 import random
 import re
 import subprocess
 import sys
-from pathlib import Path
 from urllib.error import URLError
 
+import kill
 import numpy as np
 import pytest
 import tiny
@@ -28,10 +27,6 @@ from ddgan_lite.training import runs
 from ddgan_lite.training.presets import PRESETS
 from ddgan_lite.training.runs import read_log
 from ddgan_lite.training.settings import TrainSettings
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-kill = importlib.import_module("kill")
 
 CHANGES = tiny.as_changes(tiny.UNET, batch_size=8, log_every=1, save_every=2, fresh_fake=True)
 POINTS = {"width": 8, "batch_size": 16, "log_every": 1, "save_every": 1}

@@ -1,14 +1,10 @@
 """The executor: what it measures and reports of one notebook, without a cell of its own in it."""
 
-import importlib
-import sys
 from pathlib import Path
 
+import execute
 import nbformat
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-execute = importlib.import_module("execute")
 
 new = nbformat.v4
 PARAMETERS = new.new_code_cell("seed = 0", metadata={"tags": ["parameters"]})

@@ -1,14 +1,7 @@
 """The chapters under another processor and seed: what is asked for, printed and returned."""
 
-import importlib
-import sys
-from pathlib import Path
-
+import foreign
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-foreign = importlib.import_module("foreign")
 
 HELD = {
     "x < 1": {"margin": 0.5, "left": 0.5, "op": "<", "right": 1},

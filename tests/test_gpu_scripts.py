@@ -1,10 +1,9 @@
 """The scripts for a GPU, tried out on a CPU: what they plan, keep, go on with and judge."""
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
+import gpu
+import gpu_train
 import pytest
 import torch
 from PIL import Image
@@ -17,9 +16,6 @@ from ddgan_lite.networks import PyramidConfig
 SMALL = PyramidConfig(
     shape=(1, 8, 8), num_steps=2, latent_dim=4, width=8, levels=1, hidden=8, style=8
 )
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-gpu, gpu_train = map(importlib.import_module, ("gpu", "gpu_train"))
 
 
 @pytest.fixture

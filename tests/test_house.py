@@ -1,6 +1,5 @@
 """The house: one lock, one address, notebooks in pairs, a README that runs, tools that notice."""
 
-import importlib
 import json
 import os
 import re
@@ -10,9 +9,13 @@ import sys
 import tomllib
 from pathlib import Path
 
+import build_book
+import check_site
 import jupytext
 import nbformat
+import pairs
 import pytest
+import set_address
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -22,11 +25,6 @@ from packaging.version import Version
 from ddgan_lite.training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-build_book, check_site, pairs, set_address = map(
-    importlib.import_module, ("build_book", "check_site", "pairs", "set_address")
-)
-
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 REQUIREMENTS = [

@@ -1,6 +1,5 @@
 """Installing: on which Pythons, what the others are told, and the two tools that check it."""
 
-import importlib
 import os
 import re
 import shutil
@@ -9,15 +8,14 @@ import sys
 import tomllib
 from pathlib import Path
 
+import check_lock
+import other_python
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-check_lock, other_python = map(importlib.import_module, ("check_lock", "other_python"))
-
 PROMISED = re.search(r"^PYTHONS := (.+)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
 
 

@@ -1,16 +1,10 @@
 """tools/prose_numbers.py: which numbers in prose it reports, and where it is silent."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import nbformat
+import prose_numbers
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-spec = importlib.util.spec_from_file_location("prose_numbers", ROOT / "tools/prose_numbers.py")
-prose_numbers = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(prose_numbers)
 
 CODE = 'assert share > 0.95\nrow = results.load("run")'
 

@@ -7,23 +7,20 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import nbformat
+import print_book
 import pytest
+import release
+import student
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-sys.path.insert(0, str(ROOT / "tools"))
-
-import print_book  # noqa: E402
-import release  # noqa: E402
-import student  # noqa: E402
 
 BOOK = "https://book.example.org"
 DOT = (

@@ -1,19 +1,16 @@
 """Robust: the rule of a band, what is stored and run again, and that the stored claims keep it."""
 
-import importlib
 import json
 import math
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+import robust
 
 from ddgan_lite.files import results
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-robust = importlib.import_module("robust")
 NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))}
 # Chapters that `python benchmarks/robust.py` has not measured yet, as they are now.
 PENDING = {path[:2] for path in NOTEBOOKS}

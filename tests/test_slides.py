@@ -1,19 +1,17 @@
 """The slides: built from the book's own figures and results, for a room without a network."""
 
-import importlib
 import json
 import re
 import statistics
-import sys
 from html import unescape
 from pathlib import Path
 
+import build_slides
+import check_site
 import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-build_slides, check_site = map(importlib.import_module, ("build_slides", "check_site"))
 
 TOPICS = {  # what the lecture must not leave out: words of a heading
     "authors": "Denoising Diffusion GANs",

@@ -1,13 +1,10 @@
 """Links that leave the site go, over https, to places that keep their addresses."""
 
-import sys
 import tomllib
 from urllib.parse import urlsplit
 
 import pytest
 import visits
-
-sys.path.insert(0, str(visits.ROOT / "tools"))
 from check_site import Page
 
 OWN = tomllib.loads((visits.ROOT / "pyproject.toml").read_text())["project"]["urls"]
