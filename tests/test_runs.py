@@ -290,13 +290,6 @@ def test_more_checkpoints_or_lines_may_be_asked_for_on_the_way(done, tmp_path):
 # -- what is refused, and what is kept -------------------------------------------------------
 
 
-def test_other_settings_need_another_folder(done):
-    with pytest.raises(OtherRunError, match="was trained with batch_size = 16, this run has 32"):
-        go(points(batch_size=32), done[0])
-    with pytest.raises(OtherRunError, match=r"trained with step_weights = .*, this run has "):
-        go(points(step_weights=(1, 1, 2)), done[0])
-
-
 def test_other_data_need_another_folder(drawn):
     folder, _ = drawn
     other = Images(tiny.images().images, name="other", flip=True)
@@ -317,21 +310,17 @@ class Spoiled:
         return torch.randn(n, 2, generator=rng) + (0.0 if self.left >= 0 else math.nan)
 
 
-@pytest.mark.parametrize(
-    ("precision", "here"), [("no", ""), ("bf16", r", or go on in this one with mixed_precision=no")]
-)
-def test_a_run_that_diverges_keeps_its_checkpoints_and_names_the_last(precision, here, tmp_path):
-    chosen = points(mixed_precision=precision)
+def test_a_run_that_diverges_keeps_its_checkpoints_and_names_the_last(tmp_path):
     sentence = (
         r"no longer finite at step 5: .*Try a smaller learning rate or a larger r1\. Start in "
-        rf"another folder{here}\. The last good checkpoint is .*step_00000003\.safetensors\.$"
+        r"another folder\. The last good checkpoint is .*step_00000003\.safetensors\.$"
     )
     with pytest.raises(FloatingPointError, match=sentence):
-        go(chosen, tmp_path, data=Spoiled(1 + 4))  # the first batch is looked at, not trained on
+        go(points(), tmp_path, data=Spoiled(1 + 4))  # the first batch is looked at, not trained on
     assert steps_saved(tmp_path) == [3]
     assert not (tmp_path / "model.safetensors").exists()
     assert [line["step"] for line in read_log(tmp_path)] == [2, 4]
-    go(chosen, tmp_path, data=Spoiled(99))  # good data again: on from step 3
+    go(points(), tmp_path, data=Spoiled(99))  # good data again: on from step 3
     assert [line["step"] for line in read_log(tmp_path)] == [2, 4, 6, 7]
 
 

@@ -406,11 +406,6 @@ def test_a_diverging_run_stops_and_says_at_which_step():
         list(train(new_model(), gaussian_grid(), settings(20, lr_discriminator=1e25)))
 
 
-def test_data_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match=r"works on samples of shape \(2,\), got \(3,\)"):
-        next(train(new_model(), Fixed(torch.zeros(16, 3)), settings()))
-
-
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
