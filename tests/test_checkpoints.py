@@ -9,6 +9,7 @@ import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import tiny
 import torch
 from safetensors.torch import save_file
 
@@ -18,16 +19,6 @@ from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig
 
 SMALL = MLPConfig(num_steps=2, latent_dim=3, width=8, depth=2)
-
-
-class Trap:
-    """Unpickled, it leaves a file behind."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
 
 
 @pytest.fixture
@@ -71,7 +62,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_pickle_is_refused_and_not_executed(tmp_path):
-    trap = Trap(tmp_path / "sprung")
+    trap = tiny.Trap(tmp_path / "sprung")
     plain, zipped = tmp_path / "plain.pt", tmp_path / "zipped.pt"
     plain.write_bytes(pickle.dumps(trap))
     torch.save({"weights": trap}, zipped)

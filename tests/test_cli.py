@@ -17,7 +17,6 @@ from test_images import write_mnist
 from torchvision.datasets import CIFAR10
 
 from ddgan_lite.__main__ import main, parser
-from ddgan_lite.exchange.reference import generator_names
 from ddgan_lite.files.checkpoints import history, read
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import UNetConfig
@@ -183,14 +182,9 @@ def published(tmp_path_factory):
     torch.manual_seed(0)
     config = UNetConfig((3, 16, 16), 2, 4, 8, (1, 2), 1, 16, 8, 1)
     generator = config.build_generator()
-    ours = generator.state_dict()
-    theirs = {
-        f"module.{name}": ours[key].flatten(1).T if name.endswith(".W") else ours[key]
-        for name, key in generator_names(generator).items()
-    }
     path = tmp_path_factory.mktemp("published") / "netG_7.pth"
-    torch.save(theirs, path)
-    return path, ours
+    torch.save(tiny.published(generator), path)
+    return path, generator.state_dict()
 
 
 def test_converting_a_published_checkpoint(published, tmp_path, capsys):

@@ -468,13 +468,18 @@ def test_stacked_mnist_holds_every_digit_twice_in_each_channel(tiny_mnist):
     assert len(load_images("stacked_mnist", root=root, train=False)) == 8
 
 
-@pytest.mark.skipif(not SHARED_MNIST.is_dir(), reason="MNIST itself is not on this machine")
-def test_the_real_mnist(tmp_path):
-    raw = tmp_path / "MNIST/raw"
-    raw.mkdir(parents=True)
+def the_real_mnist(root):
+    """MNIST itself, unpacked below ``root``."""
+    if not SHARED_MNIST.is_dir():
+        pytest.skip("MNIST itself is not on this machine")
+    (root / "MNIST/raw").mkdir(parents=True)
     for packed in SHARED_MNIST.glob("*.gz"):
-        with gzip.open(packed) as source, open(raw / packed.stem, "wb") as target:
+        with gzip.open(packed) as source, open(root / "MNIST/raw" / packed.stem, "wb") as target:
             shutil.copyfileobj(source, target)
+
+
+def test_the_real_mnist(tmp_path):
+    the_real_mnist(tmp_path)
     digits = load_images("mnist", root=tmp_path, download=False)
     assert (len(digits), digits.shape) == (60_000, (1, 32, 32))
     assert digits.labels[:8].tolist() == [5, 0, 4, 1, 9, 2, 1, 3]

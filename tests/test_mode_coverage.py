@@ -1,8 +1,6 @@
 """Chapter 06 at its full profile, cut to three steps: StackedMNIST from MNIST's own files."""
 
 import ast
-import gzip
-import shutil
 from pathlib import Path
 
 import nbformat
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from test_images import SHARED_MNIST, write_mnist
+from test_images import the_real_mnist, write_mnist
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks/06_mode_coverage.ipynb"
 # The preset stacked_mnist with its data, loss and four denoising steps, and little else.
@@ -33,15 +31,6 @@ def digits_as_mnist(root):
     large = np.pad(small, ((0, 0), (2, 2), (2, 2)))
     for part, rows in (("train", slice(0, 1500)), ("t10k", slice(1500, None))):
         write_mnist(root, large[rows], bunch.target[rows].tolist(), part)
-
-
-def the_real_mnist(root):
-    if not SHARED_MNIST.is_dir():
-        pytest.skip("MNIST itself is not on this machine")
-    (root / "MNIST/raw").mkdir(parents=True)
-    for packed in SHARED_MNIST.glob("*.gz"):
-        with gzip.open(packed) as source, open(root / "MNIST/raw" / packed.stem, "wb") as target:
-            shutil.copyfileobj(source, target)
 
 
 def needed_cells():

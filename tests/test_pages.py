@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from PIL import Image
 
 from ddgan_lite.__main__ import main, parser
-from ddgan_lite.exchange.reference import generator_names
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import CONFIGS, UNetConfig
@@ -58,21 +58,11 @@ def world(tmp_path_factory):
     list(run(preset("cifar10", quick=True, data=photos, steps=2), folder / "runs/mine"))
     list(run(preset("gaussians", steps=2), folder / "runs/gaussians"))
     shutil.copy(results.find("stacked_digits.safetensors"), folder / "digits.safetensors")
+    config = UNetConfig(width=8, multipliers=(1, 2), blocks=1, latent_dim=8, style_dim=8)
     for name in ("netG_1200.pth", "netG_550.pth"):
-        torch.save(published_layout(), folder / name)
+        torch.save(tiny.published(config.build_generator()), folder / name)
     DDGAN.load(folder / "runs/mine").save(folder / "cifar10.safetensors")
     return folder
-
-
-def published_layout() -> dict[str, torch.Tensor]:
-    """A small generator as the published code would store it, with weights of its own."""
-    config = UNetConfig(width=8, multipliers=(1, 2), blocks=1, latent_dim=8, style_dim=8)
-    generator = config.build_generator()
-    weights = generator.state_dict()
-    return {
-        f"module.{theirs}": weights[ours][:, :, 0, 0].T if theirs.endswith(".W") else weights[ours]
-        for theirs, ours in generator_names(generator).items()
-    }
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ddgan_lite.chain.diffusion import Diffusion
-from ddgan_lite.exchange.reference import generator_names, load_reference_checkpoint
+from ddgan_lite.exchange.reference import load_reference_checkpoint
 from ddgan_lite.files.checkpoints import CheckpointError
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.method.objectives import discriminator_loss, generator_loss, r1_penalty
@@ -32,17 +33,6 @@ def close(ours, theirs):
     error = (ours.detach() - theirs).abs().max() / theirs.abs().max()
     assert ours.shape == theirs.shape
     assert error < 2e-5, f"off by {error:.1e}"
-
-
-def to_published(generator, prefix="module."):
-    """The state dict that the published code would have saved for our generator."""
-    ours = generator.state_dict()
-    return {
-        prefix + theirs: ours[name].flatten(1).T.contiguous()
-        if theirs.endswith(".W")
-        else ours[name]
-        for theirs, name in generator_names(generator).items()
-    }
 
 
 def discriminator_names(discriminator):
@@ -263,7 +253,7 @@ LAYOUTS = [
 @pytest.mark.parametrize("config", LAYOUTS)
 def test_the_architecture_and_the_weights_come_back(config, tmp_path):
     generator = perturbed(config)
-    torch.save(to_published(generator), tmp_path / "netG_1200.pth")
+    torch.save(tiny.published(generator), tmp_path / "netG_1200.pth")
     model = load_reference_checkpoint(tmp_path / "netG_1200.pth", config.num_steps)
     assert model.config == config
     wanted, loaded = generator.state_dict(), model.generator.state_dict()
@@ -276,7 +266,7 @@ def test_the_architecture_and_the_weights_come_back(config, tmp_path):
 def test_without_attention_the_image_size_must_be_given(size, tmp_path):
     config = layout(multipliers=(1, 2, 2), shape=(3, size, size), attention_size=0)
     path = tmp_path / "netG_5.pth"
-    torch.save(to_published(perturbed(config)), path)
+    torch.save(tiny.published(perturbed(config)), path)
     with pytest.raises(CheckpointError, match=r"no level has attention .* give image_size"):
         load_reference_checkpoint(path)
     assert load_reference_checkpoint(path, image_size=size).config == config
@@ -286,7 +276,7 @@ def test_without_attention_the_image_size_must_be_given(size, tmp_path):
 def test_a_given_image_size_moves_the_attention(tmp_path):
     config = layout(2, shape=(3, 32, 32), attention_size=8)
     path = tmp_path / "netG_5.pth"
-    torch.save(to_published(perturbed(config)), path)
+    torch.save(tiny.published(perturbed(config)), path)
     assert load_reference_checkpoint(path, image_size=32).config == config
     assert load_reference_checkpoint(path).config.shape == (3, 64, 64)
 
@@ -295,7 +285,7 @@ def test_a_given_image_size_moves_the_attention(tmp_path):
 @pytest.mark.parametrize("config", [layout(), layout(2, (1, 1, 2, 2, 4, 4), num_steps=2)])
 def test_a_loaded_generator_computes_the_same_and_is_ready_to_sample(config, tmp_path, rng):
     generator = perturbed(config)
-    torch.save(to_published(generator, prefix=""), tmp_path / "netG.pth")
+    torch.save(tiny.published(generator, prefix=""), tmp_path / "netG.pth")
     model = load_reference_checkpoint(tmp_path / "netG.pth", config.num_steps)
     x, z = torch.randn(2, *config.shape), torch.randn(2, 3)
     t = torch.tensor([1, config.num_steps])
@@ -315,7 +305,7 @@ def test_a_loaded_generator_computes_the_same_and_is_ready_to_sample(config, tmp
 @pytest.mark.usefixtures("narrow_discriminator")
 def test_names_parameters_and_halves_may_be_dressed_differently(tmp_path):
     generator = perturbed(layout()).half().float()
-    named = to_published(generator)
+    named = tiny.published(generator)
     for number, state in enumerate(
         [
             collections.OrderedDict(named),
@@ -337,16 +327,6 @@ def test_names_parameters_and_halves_may_be_dressed_differently(tmp_path):
 # -- files that are refused ------------------------------------------------------------------
 
 
-class Trap:
-    """Unpickled, it leaves a file behind."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
-
-
 def assert_refused(path, sentence, **arguments):
     with pytest.raises(CheckpointError, match=sentence) as caught:
         load_reference_checkpoint(path, **arguments)
@@ -359,7 +339,7 @@ def assert_refused(path, sentence, **arguments):
 @pytest.fixture(scope="module")
 def good():
     """The published state dict of a tiny generator."""
-    return to_published(perturbed(layout(multipliers=(1, 2))))
+    return tiny.published(perturbed(layout(multipliers=(1, 2))))
 
 
 @pytest.fixture
@@ -380,7 +360,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_code_in_a_file_is_refused_and_not_executed(good, save, tmp_path):
-    trap = Trap(tmp_path / "sprung")
+    trap = tiny.Trap(tmp_path / "sprung")
     pickle.loads(pickle.dumps(trap)).close()  # the trap works
     assert trap.path.exists()
     trap.path.unlink()
@@ -518,7 +498,7 @@ def test_surplus_tensors_are_refused(name, good, save):
 
 
 def test_attention_on_two_levels_is_refused(save):
-    state = to_published(perturbed(layout(multipliers=(1, 2, 2))))
+    state = tiny.published(perturbed(layout(multipliers=(1, 2, 2))))
     moved = {  # the attention of level 1 once more, behind the block of level 2
         name.replace("all_modules.7.", "all_modules.10."): tensor
         for name, tensor in state.items()

@@ -1,10 +1,11 @@
-"""Networks and images small enough to train in a test, and what a training run is made of."""
+"""What several tests share: small networks and images, what a run is made of, files of others."""
 
 import dataclasses
 
 import torch
 
 from ddgan_lite.data.images import Images
+from ddgan_lite.exchange.reference import generator_names
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig, UNetConfig
 
@@ -58,3 +59,24 @@ def networks(trainer):
     names = ("generator", "discriminator", "averaged")
     vectors = [torch.cat([p.detach().flatten() for p in each.parameters()]) for each in three]
     return dict(zip(names, vectors, strict=True))
+
+
+def published(generator, prefix="module."):
+    """The state dict that the published code would have saved for our generator."""
+    ours = generator.state_dict()
+    return {
+        prefix + theirs: ours[name].flatten(1).T.contiguous()
+        if theirs.endswith(".W")
+        else ours[name]
+        for theirs, name in generator_names(generator).items()
+    }
+
+
+class Trap:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
