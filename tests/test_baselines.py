@@ -10,6 +10,7 @@ from ddgan_lite.baselines.ddpm import DDPM
 from ddgan_lite.baselines.fit import fit
 from ddgan_lite.baselines.flow import Flow
 from ddgan_lite.baselines.gan import GAN
+from ddgan_lite.baselines.matching import FlowMatching
 from ddgan_lite.baselines.vae import VAE, kl_to_normal
 from ddgan_lite.chain.mixtures import GaussianMixture
 from ddgan_lite.data.toys import gaussian_grid
@@ -257,6 +258,71 @@ def test_the_chain_of_a_ddpm_ends_in_noise():
     assert math.sqrt(DDPM((2,), 1000, width=4, depth=2).diffusion.alpha_bar[-1]) < 0.01
 
 
+# -- flow matching ---------------------------------------------------------------------------
+
+
+class PerfectVelocity(torch.nn.Module):
+    """E[eps - x_0 | x_t] when x_0 ~ N(mean, std^2); counts how often it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+        self.register_parameter("unused", torch.nn.Parameter(torch.zeros(1)))
+
+    def forward(self, x, t):
+        self.calls += 1
+        t = t[:, None]
+        centred = x - (1 - t) * MEAN
+        return (t - (1 - t) * STD**2) / ((1 - t) ** 2 * STD**2 + t**2) * centred - MEAN
+
+
+def matching():
+    model = FlowMatching((1,), width=4, depth=2)
+    model.network = PerfectVelocity()
+    return model
+
+
+def test_the_perfect_velocity_carries_noise_to_the_data(rng):
+    x = matching().sample(20_000, steps=40, rng=rng)
+    assert x.mean().item() == pytest.approx(MEAN, abs=0.01)
+    assert x.std().item() == pytest.approx(STD, rel=0.02)
+
+
+def test_midpoint_is_of_second_order_and_euler_of_first():
+    def end(steps, solver):
+        rng = torch.Generator().manual_seed(0)
+        return matching().sample(50, steps=steps, solver=solver, rng=rng).double()
+
+    truth = end(2000, "midpoint")
+    for solver, low, high in (("euler", 0.7, 1.3), ("midpoint", 1.7, math.inf)):
+        a, b = ((end(steps, solver) - truth).abs().max().item() for steps in (20, 40))
+        assert low < math.log2(a / b) < high  # here the midpoint is nearer to third
+
+
+def test_evaluations_of_the_velocity():
+    for solver, each in (("euler", 1), ("midpoint", 2)):
+        model = matching()
+        model.sample(2, steps=6, solver=solver)
+        assert model.network.calls == 6 * each
+
+
+def test_the_least_loss_of_matching_is_what_the_velocity_cannot_know(rng):
+    n = 200_000
+    t = (torch.arange(n) + 0.5) / n
+    unknowable = STD**2 / ((1 - t) ** 2 * STD**2 + t**2)  # var(eps - x_0 | x_t)
+    loss = matching().loss(MEAN + STD * torch.randn(n, 1, generator=rng), rng)
+    assert loss.item() == pytest.approx(unknowable.mean().item(), rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [({"n": 0}, "at least 1"), ({"steps": 0}, "at least 1"), ({"solver": "rk4"}, '"euler" or')],
+)
+def test_matching_refuses_what_it_cannot_do(asked, words):
+    with pytest.raises(ValueError, match=words):
+        matching().sample(**{"n": 2, **asked})
+
+
 # -- the VAE ---------------------------------------------------------------------------------
 
 
@@ -401,6 +467,8 @@ SMALL = {
     "vae": lambda: VAE((2,), width=16, depth=3),
     "flow": lambda: Flow((2,), couplings=2, width=16),
     "ddpm": lambda: DDPM((2,), 10, width=16, depth=3),
+    "ddpm with waves": lambda: DDPM((2,), 10, width=16, depth=3, frequencies=(1, 2)),
+    "matching": lambda: FlowMatching((2,), width=16, depth=3, frequencies=(1,)),
 }
 
 

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from ddgan_lite.baselines.solvers import SOLVERS, spaced
 from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.method.ema import EMA
-from ddgan_lite.networks.toy import mlp
+from ddgan_lite.networks.toy import Waves, mlp
 
 
 class NoisePredictor(nn.Module):
-    """eps(x_t, t): the noise in x_t, by an MLP that sees t as sines and cosines.
+    """eps(x_t, t): the noise in x_t, by an MLP that sees t as sines and cosines, x_t with waves.
 
     Example:
         >>> network = NoisePredictor((2,), num_steps=1000, width=8, depth=2)
@@ -20,17 +20,26 @@ class NoisePredictor(nn.Module):
         torch.Size([5, 2])
     """
 
-    def __init__(self, shape: tuple[int, ...], num_steps: int, width: int, depth: int):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_steps: int,
+        width: int,
+        depth: int,
+        frequencies: tuple[float, ...] = (),
+    ):
         super().__init__()
         size = math.prod(shape)
-        frequencies = torch.exp(torch.linspace(0, math.log(1000), 16))
-        angles = torch.arange(num_steps + 1).unsqueeze(1) / num_steps * frequencies
+        self.waves = Waves(frequencies)
+        rates = torch.exp(torch.linspace(0, math.log(1000), 16))
+        angles = torch.arange(num_steps + 1).unsqueeze(1) / num_steps * rates
         self.register_buffer("time", torch.cat([angles.sin(), angles.cos()], 1), persistent=False)
-        self.net = mlp(size + 32, size, width, depth, slope=0.05)
+        self.net = mlp(size * (1 + 2 * len(frequencies)) + 32, size, width, depth, slope=0.05)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """x_t (n, *shape), t (n,) in 1..T -> eps (n, *shape)."""
-        return self.net(torch.cat([x_t.flatten(1), self.time[t]], 1)).reshape(x_t.shape)
+        features = torch.cat([self.waves(x_t.flatten(1)), self.time[t]], 1)
+        return self.net(features).reshape(x_t.shape)
 
 
 class DDPM(nn.Module):
@@ -43,6 +52,8 @@ class DDPM(nn.Module):
         clip: the largest coordinate of the data, where it is known; guesses of x_0 are held to
             it. At t near T a guess is the network's error divided by sqrt(alpha_bar_t) < 0.01,
             which a sampler of few, long steps would otherwise carry on.
+        crowding: training draws t = T u^crowding for uniform u: above 1 more often near the data.
+        frequencies: waves of the network's input (:class:`ddgan_lite.networks.toy.Waves`).
 
     Example:
         >>> model = DDPM((2,), num_steps=10, width=8, depth=2, clip=1.0)
@@ -61,11 +72,12 @@ class DDPM(nn.Module):
         depth: int = 4,
         clip: float | None = None,
         crowding: float = 1.0,
+        frequencies: tuple[float, ...] = (),
     ):
         super().__init__()
         self.shape, self.clip, self.crowding = tuple(shape), clip, crowding
         self.diffusion = Diffusion(num_steps)
-        self.network = NoisePredictor(self.shape, num_steps, width, depth)
+        self.network = NoisePredictor(self.shape, num_steps, width, depth, tuple(frequencies))
         self.averaged: EMA | None = None
 
     @property
