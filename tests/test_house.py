@@ -4,8 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -33,7 +31,6 @@ REQUIREMENTS = [
     if (requirement := Requirement(line)).name != PROJECT["name"]  # an extra may name others
 ]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-needs_notebooks = pytest.mark.skipif(not NOTEBOOKS, reason="notebooks/ is empty")
 
 
 # -- what is installed ---------------------------------------------------------------------------
@@ -76,13 +73,8 @@ def test_environment_yml_asks_for_what_pyproject_asks_for():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, pip, rest = environment["dependencies"]
     python = Requirement(python)
-    matrix = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())
-    tested = matrix["jobs"]["tests"]["strategy"]["matrix"]["python"]
-    required = SpecifierSet(PROJECT["requires-python"])
     assert python.name == "python" and pip == "pip"
-    assert set(required) <= set(python.specifier)
-    assert all(python.specifier.contains(version) for version in tested)
-    assert required == SpecifierSet(f">={min(tested, key=Version)}")
+    assert set(SpecifierSet(PROJECT["requires-python"])) <= set(python.specifier)
     # Everything else through this project's own extras, all of them, at the lock's versions.
     assert rest == {"pip": ["-c constraints.txt", f"-e .[{','.join(sorted(EXTRAS))}]"]}
 
@@ -95,62 +87,6 @@ def test_the_citation_has_the_version_and_the_licence():
 
 
 # -- the commands --------------------------------------------------------------------------------
-
-
-def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    if shutil.which("make") is None:
-        pytest.skip("make is not installed")
-    # Not the variables of the make that may be running this very test.
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    return subprocess.run(["make", *arguments], cwd=cwd, env=clean, capture_output=True, text=True)
-
-
-def test_plain_make_lists_every_target():
-    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
-    printed = make().stdout
-    assert {"book", "test", "notebooks", "pair", "serve", "bench", "address"} <= set(phony)
-    assert all(f"make {name} " in printed for name in phony if name != "targets")
-
-
-@pytest.mark.parametrize("answer", ["old", "missing"])
-def test_an_unusable_python_gets_a_sentence(tmp_path, answer):
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, tmp_path)
-    python = tmp_path / "python"
-    if answer == "old":
-        python.write_text("#!/bin/sh\nexit 1\n")
-        python.chmod(0o755)
-    done = make("book", f"PYTHON={python}", cwd=tmp_path)
-    assert done.returncode != 0
-    assert "needs Python 3.11 or newer" in done.stderr
-    assert not (tmp_path / ".venv").exists()
-
-
-def test_the_environment_is_made_once_and_again_when_the_lock_changes(tmp_path):
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, tmp_path)
-    calls = tmp_path / "calls"
-    python = tmp_path / ".venv/bin/python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
-    python.chmod(0o755)
-    shutil.copy(python, python.with_name("pip"))
-
-    def install() -> str:
-        calls.write_text("")
-        done = make("install", f"PYTHON={sys.executable}", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        return calls.read_text()
-
-    assert "install -c constraints.txt -e .[book,test]" in install()
-    assert install() == ""
-    future = (tmp_path / ".venv/ready").stat().st_mtime + 10
-    os.utime(tmp_path / "pyproject.toml", (future, future))  # newer, but the same: a checkout
-    assert install() == ""
-    with (tmp_path / "constraints.txt").open("a") as file:
-        file.write("another==1.0\n")
-    os.utime(tmp_path / "constraints.txt", (future + 20, future + 20))
-    assert "install -c constraints.txt" in install()
 
 
 def test_the_workflows_and_ci_run_the_two_commands():
@@ -238,8 +174,7 @@ def test_a_new_address_reaches_every_place_and_comes_back(tmp_path, repository, 
         if re.search(rf"{set_address.HOST}{old_repository}\b|{old_book}\b", path.read_text())
     }
     assert changed == holders | {"pyproject.toml"}
-    assert {"README.md", "CITATION.cff", "CONTRIBUTING.md"} <= holders
-    assert "_config.yml" in holders or not (ROOT / "_config.yml").exists()
+    assert {"README.md", "CITATION.cff", "CONTRIBUTING.md", "_config.yml"} <= holders
     readme = (tmp_path / "README.md").read_text()
     for prefix in ("https://github.com/", "https://colab.research.google.com/github/"):
         assert f"{prefix}{repository}/" in readme
@@ -330,16 +265,11 @@ def small_notebook() -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": spec})
 
 
-@pytest.fixture(params=["00_small", *(path.stem for path in NOTEBOOKS)])
-def pair(request, tmp_path) -> Path:
-    """A folder with one pair that agrees: a made-up one, then each of the real ones."""
-    if request.param == "00_small":
-        for name in ("00_small.ipynb", "00_small.md"):
-            fmt = "md:myst" if name.endswith("md") else "ipynb"
-            jupytext.write(small_notebook(), tmp_path / name, fmt=fmt)
-    else:
-        for suffix in (".ipynb", ".md"):
-            shutil.copy(ROOT / "notebooks" / f"{request.param}{suffix}", tmp_path)
+@pytest.fixture
+def pair(tmp_path) -> Path:
+    """A folder with one pair that agrees."""
+    for name, fmt in (("00_small.ipynb", "ipynb"), ("00_small.md", "md:myst")):
+        jupytext.write(small_notebook(), tmp_path / name, fmt=fmt)
     return tmp_path
 
 
@@ -376,23 +306,12 @@ def test_half_a_pair_is_found(pair):
     assert problem.startswith(f"{path.stem} lacks")
 
 
-@needs_notebooks
 def test_every_notebook_is_in_the_contents_and_the_readme():
     contents = (ROOT / "_toc.yml").read_text()
     readme = (ROOT / "README.md").read_text()
     for path in NOTEBOOKS:
         assert f"notebooks/{path.name}\n" in contents, f"{path.name} is not in _toc.yml"
         assert f"(notebooks/{path.name})" in readme, f"{path.name} is not in README.md"
-
-
-@needs_notebooks
-def test_no_notebook_keeps_traces_of_the_machine_that_ran_it():
-    for path in NOTEBOOKS:
-        book = nbformat.read(path, as_version=4)
-        assert not {"papermill", "widgets"} & set(book.metadata), path.name
-        for cell in book.cells:
-            assert not {"papermill", "execution"} & set(cell.metadata), path.name
-        assert str(ROOT) not in path.read_text(), f"{path.name} holds an absolute path"
 
 
 # -- the README ----------------------------------------------------------------------------------
@@ -414,7 +333,6 @@ def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert names["DDGAN"].load("gaussians.safetensors").sample(3).shape == (3, 2)
 
 
-@needs_notebooks
 def test_links_within_the_project_lead_somewhere():
     text = "".join((ROOT / name).read_text() for name in ("README.md", "LICENSE-TEXT.md"))
     text += (ROOT / "CONTRIBUTING.md").read_text()

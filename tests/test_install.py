@@ -1,4 +1,4 @@
-"""Installing: on which Pythons, what the others are told, and the two tools that check it."""
+"""Installing: what `make` does, on which Pythons, and the two tools that check it."""
 
 import os
 import re
@@ -39,34 +39,80 @@ def test_every_python_of_the_makefile_is_tried_on_github_and_allowed_by_conda():
         assert Requirement(conda).specifier.contains(version)
 
 
-# -- what `make` says to a Python that lacks something -------------------------------------------
+# -- what `make` does, and what it says to a Python that lacks something --------------------------
 
 
-def make_book(folder: Path, python: Path) -> subprocess.CompletedProcess:
+def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, folder)
     # Not the variables of the make that may be running this very test.
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    command = ["make", "book", f"PYTHON={python}"]
-    return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True)
+    return subprocess.run(["make", *arguments], cwd=cwd, env=clean, capture_output=True, text=True)
 
 
-def test_a_python_without_venv_names_the_package_that_brings_it(tmp_path):
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """A folder with what `make` makes an environment of."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def test_plain_make_lists_every_target():
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
+    printed = make().stdout
+    assert {"book", "test", "notebooks", "pair", "serve", "bench", "address"} <= set(phony)
+    assert all(f"make {name} " in printed for name in phony if name != "targets")
+
+
+@pytest.mark.parametrize("answer", ["old", "missing"])
+def test_an_unusable_python_gets_a_sentence(project, answer):
+    python = project / "python"
+    if answer == "old":
+        script(python, "exit 1")
+    done = make("book", f"PYTHON={python}", cwd=project)
+    assert done.returncode != 0
+    assert "needs Python 3.11 or newer" in done.stderr
+    assert not (project / ".venv").exists()
+
+
+def test_the_environment_is_made_once_and_again_when_the_lock_changes(project):
+    calls = project / "calls"
+    for name in ("python", "pip"):
+        script(project / ".venv/bin" / name, f'echo "$@" >> {calls}')
+
+    def install() -> str:
+        calls.write_text("")
+        done = make("install", f"PYTHON={sys.executable}", cwd=project)
+        assert done.returncode == 0, done.stderr
+        return calls.read_text()
+
+    assert "install -c constraints.txt -e .[book,test]" in install()
+    assert install() == ""
+    future = (project / ".venv/ready").stat().st_mtime + 10
+    os.utime(project / "pyproject.toml", (future, future))  # newer, but the same: a checkout
+    assert install() == ""
+    with (project / "constraints.txt").open("a") as file:
+        file.write("another==1.0\n")
+    os.utime(project / "constraints.txt", (future + 20, future + 20))
+    assert "install -c constraints.txt" in install()
+
+
+def test_a_python_without_venv_names_the_package_that_brings_it(project):
     # As Debian's without python3-venv.
-    python = script(tmp_path / "python", 'case "$2" in *ensurepip*) exit 1;; esac')
-    done = make_book(tmp_path, python)
+    python = script(project / "python", 'case "$2" in *ensurepip*) exit 1;; esac')
+    done = make("book", f"PYTHON={python}", cwd=project)
     assert done.returncode != 0
     (sentence, _) = done.stderr.splitlines()  # and make's own line
     assert "apt install python3-venv" in sentence and "repeat: make book" in sentence
-    assert not (tmp_path / ".venv").exists()
+    assert not (project / ".venv").exists()
 
 
-def test_a_python_of_the_future_may_try_and_is_told_so(tmp_path):
+def test_a_python_of_the_future_may_try_and_is_told_so(project):
     future = 'case "$2" in *"not in"*) exit 1;; esac\ntest "$2" != venv || cp -r made .venv'
-    script(tmp_path / "made/bin/python", "exit 0")
-    done = make_book(tmp_path, script(tmp_path / "python", future))
+    script(project / "made/bin/python", "exit 0")
+    python = script(project / "python", future)
+    done = make("book", f"PYTHON={python}", cwd=project)
     assert done.returncode == 0, done.stderr
     told, *_ = done.stdout.splitlines()
     assert told.startswith("Nobody has tried") and PROMISED[-1] in told
@@ -76,12 +122,10 @@ def test_a_python_of_the_future_may_try_and_is_told_so(tmp_path):
 
 
 @pytest.fixture
-def uv(tmp_path, monkeypatch):
+def uv(tmp_path, project, monkeypatch):
     """Puts a program of the shell in the place of uv, which would use the network."""
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin/python"))
     monkeypatch.delenv("CI", raising=False)
-    for name in ("pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, tmp_path)
     return lambda text: script(tmp_path / "bin/uv", text)
 
 
