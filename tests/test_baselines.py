@@ -153,8 +153,6 @@ def test_ddpm_samples_have_their_shape_and_repeat():
         assert torch.equal(first, again)
         assert not first.requires_grad
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
-        model.sample(0)
-    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         model.sample_ddim(0, 2)
 
 
@@ -211,11 +209,6 @@ def test_ddpm_samples_with_its_average():
     assert model.averaged.module.calls == 5
 
 
-def test_ddpm_refuses_a_chain_without_steps():
-    with pytest.raises(ValueError, match="num_steps must be a whole number of at least 1"):
-        DDPM((2,), 0)
-
-
 # -- the plain GAN ---------------------------------------------------------------------------
 
 
@@ -252,10 +245,6 @@ def test_a_gan_without_latent_or_without_samples_is_refused():
         GAN(MLPConfig(latent_dim=0))
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         GAN(MLPConfig(width=8)).sample(0)
-
-
-def test_the_chain_of_a_ddpm_ends_in_noise():
-    assert math.sqrt(DDPM((2,), 1000, width=4, depth=2).diffusion.alpha_bar[-1]) < 0.01
 
 
 # -- flow matching ---------------------------------------------------------------------------

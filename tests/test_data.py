@@ -52,12 +52,6 @@ def test_a_mixture_of_nothing_is_refused(make):
         make(0)
 
 
-@pytest.mark.parametrize("name", data.MIXTURES)
-def test_mixtures_are_found_by_name(name, rng):
-    mixture = data.mixture(name)
-    assert mixture.sample(3, rng).shape == (3, mixture.dim)
-
-
 def test_an_unknown_mixture_lists_the_known_ones():
     with pytest.raises(ValueError, match="unknown data set 'spiral': known are ") as caught:
         data.mixture("spiral")

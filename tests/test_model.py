@@ -198,14 +198,6 @@ def test_a_model_survives_its_file(config, tmp_path):
     assert torch.equal(loaded.sample(5, rng=seeded()), model.sample(5, rng=seeded()))
 
 
-def test_a_file_holds_the_averaged_weights(tmp_path):
-    model = model_with_average()
-    loaded = DDGAN.load(model.save(tmp_path / "model.safetensors"))
-    for name, weight in model.averaged.module.state_dict().items():
-        assert torch.equal(loaded.generator.state_dict()[name], weight)
-    assert not torch.equal(loaded.generator.net[0].weight, model.generator.net[0].weight)
-
-
 def test_a_file_explains_itself(tmp_path):
     path = DDGAN(SMALL).save(tmp_path / "model.safetensors", data="gaussian_grid", seed=3)
     _, header = checkpoints.read(path)

@@ -10,7 +10,7 @@ from torch import nn
 from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import CONFIGS, ConvConfig, MLPConfig, PyramidConfig, UNetConfig
-from ddgan_lite.networks.toy import OneHot, mlp, preconditioning
+from ddgan_lite.networks.toy import mlp, preconditioning
 
 CASES = [
     MLPConfig(),
@@ -49,10 +49,6 @@ def test_depth_counts_linear_layers_and_the_last_is_bare():
     assert {layer.negative_slope for layer in layers[1::2]} == {0.3}
     assert layers[0].in_features == 3
     assert layers[-1].out_features == 2
-
-
-def test_the_first_step_is_the_first_row():
-    assert torch.equal(OneHot(3)(torch.tensor([1, 3, 2])), torch.eye(3)[[0, 2, 1]])
 
 
 @pytest.mark.parametrize("config", [MLPConfig(), ConvConfig(), PyramidConfig()])

@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from ddgan_lite.chain.diffusion import Diffusion, cosine_levels
+from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.data.toys import gaussian_grid, gaussian_line
 from ddgan_lite.evaluation.metrics import mixture_scores
-from ddgan_lite.exchange.javascript import to_javascript
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
-from ddgan_lite.networks import MLPConfig
 
 PAGES = {"live-denoising": ["live-denoising"], "live-plane": ["live-plane", "live-step"]}
 PAGES["live-images"] = ["live-images"]
@@ -156,26 +154,8 @@ def rows(array):
     [("live-plane", "gaussians", False), ("live-images", "stacked_digits", True)],
 )
 def test_the_network_and_the_step_are_pytorchs(open_page, page, name, half):
-    same_numbers(open_page(f"book/{page}.html"), name, model(name, half))
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        MLPConfig(),
-        MLPConfig(data_std=0.7),
-        MLPConfig(frequencies=(1, 2, 4, 8), data_std=2**0.5, noise_levels=cosine_levels(4)),
-    ],
-)
-def test_a_readers_own_network_is_pytorchs(open_page, tmp_path, config):
-    torch.manual_seed(0)
-    ours, page = DDGAN(config), open_page("book/live-plane.html")
-    page.add_script_tag(content=to_javascript(ours, tmp_path / "own.js").read_text())
-    same_numbers(page, "own", ours)
-
-
-def same_numbers(opened, name, ours, n=5):
-    """Guess and step back of the page's model of this name are those of PyTorch."""
+    """Other networks than the shipped ones: tests/test_export.py, in Node.js."""
+    opened, ours, n = open_page(f"book/{page}.html"), model(name, half), 5
     rng = torch.Generator().manual_seed(0)
     for t in range(1, ours.config.num_steps + 1):
         x = torch.randn(n, *ours.config.shape, generator=rng)
