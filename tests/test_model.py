@@ -141,14 +141,6 @@ def test_a_fake_shares_the_condition_of_the_real_pair():
     assert fake.requires_grad
 
 
-def test_a_real_pair_at_t_1_holds_the_data():
-    model = DDGAN(SMALL, step_weights=(1, 0, 0))
-    x_0 = torch.randn(6, 2)
-    real, (_, t) = model.real_pair(x_0)
-    assert torch.equal(real, x_0)
-    assert (t == 1).all()
-
-
 @pytest.mark.parametrize("weights", [None, (2, 1, 1), (0, 0, 5)])
 def test_step_weights_are_the_frequencies_of_t(weights, rng):
     _, (_, t) = DDGAN(SMALL, step_weights=weights).real_pair(torch.zeros(40_000, 2), rng)

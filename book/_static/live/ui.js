@@ -21,7 +21,6 @@
     const begin = () => {
       const root = document.getElementById(id);
       root.replaceChildren();
-      root.classList.add("live-running");
       start(root);
       root.dataset.ready = "yes";
       live.readyAt = performance.now(); // milliseconds since the page was asked for; for the tests
