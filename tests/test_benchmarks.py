@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import import_time
 import pytest
 import table
 
@@ -43,19 +44,10 @@ def test_a_measurement_of_a_gpu_is_shown_even_if_it_misses_its_bar(tmp_path, mon
 
 # What takes seconds to import, and is left to the functions that need it.
 LATE = ("accelerate", "huggingface_hub", "lmdb", "scipy", "sklearn", "torch._dynamo", "torchvision")
-FIRST = (
-    "method.model",
-    "training.trainer",
-    "training.presets",
-    "figures.plots",
-    "evaluation.metrics",
-    "data.toys",
-    "networks",
-)
 
 
 def test_nothing_slow_is_imported_before_it_is_needed():
-    code = "".join(f"import ddgan_lite.{name}; " for name in FIRST)
+    code = "".join(f"import ddgan_lite.{name}; " for name in import_time.MODULES if name)
     code += f"import sys; print(*sorted(set({LATE}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == []
