@@ -2,7 +2,9 @@
 
 Hours of runs are not worth less because `hq3 > 0.8` becomes `hq3 > 0.75`: hq3 is on record. This
 works for comparisons of one expression with written numbers, `a < 1` and `0 < a < 1`, and for `all`
-or `any` over the first kind. ``robust.py`` runs a chapter again for anything else.
+or `any` over the first kind; for comparisons of two expressions; and for written numbers that an
+expression is multiplied by or that are added to it, `a < 0.7 * b - 0.1`. ``robust.py`` runs a
+chapter again for anything else.
 """
 
 import ast
@@ -32,13 +34,34 @@ def operands(comparison: ast.Compare) -> list[tuple[ast.expr, bool]]:
     return [(node, not claims.holds(node, claims.VARIABLE)) for node in nodes]
 
 
+def affine(node: ast.expr) -> tuple[float, float, ast.expr]:
+    """``scale``, ``shift``, ``inner``: the operand is scale * inner + shift, by written numbers."""
+    if isinstance(node, ast.BinOp):
+        written = [not claims.holds(side, claims.VARIABLE) for side in (node.left, node.right)]
+        if any(written):
+            c = number(node.left if written[0] else node.right)
+            scale, shift, inner = affine(node.right if written[0] else node.left)
+            match node.op, written[0]:
+                case ast.Add(), _:
+                    return scale, shift + c, inner
+                case ast.Sub(), False:
+                    return scale, shift - c, inner
+                case ast.Sub(), True:
+                    return -scale, c - shift, inner
+                case ast.Mult(), _:
+                    return c * scale, c * shift, inner
+                case ast.Div(), False:
+                    return scale / c, shift / c, inner
+    return 1.0, 0.0, node
+
+
 def skeleton(claim: str) -> str:
     """The claim without the written numbers of its comparison."""
     test, comparison = parsed(claim)
     if comparison is not None:
         blank = ast.Name("_", ast.Load())
         comparison.left, *comparison.comparators = (
-            blank if fixed else node for node, fixed in operands(comparison)
+            blank if fixed else affine(node)[2] for node, fixed in operands(comparison)
         )
     return ast.unparse(test)
 
@@ -59,20 +82,47 @@ def moved(old: str, new: str, row: dict) -> dict | None:
         return row
     signs = [claims.OPERATORS[type(op)][0] for op in after.ops]
     fixed = [is_number for _, is_number in operands(after)]
+    variable = fixed.count(False)
     inside = test is not before  # of all or any: the tightest stays the tightest for < and > alone
-    if fixed.count(False) != 1 or len(fixed) > 3 or (inside and signs[0] not in LARGER):
+    if len(fixed) > 3 or (variable > 1 and (inside or len(fixed) > 2)):
+        return None
+    if inside and (signs[0] not in LARGER or not same_place(before, after)):
         return None
     if "left" not in row:
         return row if inside else None  # all() of nothing holds
-    place = fixed.index(False)
-    # Of 0 < a < 1 the tighter half is on record: (0, a) or (a, 1).
-    first = place == 1 and (len(fixed) == 2 or same(row["left"], number(operands(before)[0][0])))
-    value = row["right"] if first else row["left"]
-    numbers = [value if not done else number(node) for node, done in operands(after)]
+    if len(fixed) == 2:
+        recorded = [row["left"], row["right"]]
+    else:  # of 0 < a < 1 the tighter half is on record: (0, a) or (a, 1)
+        first = same(row["left"], number(operands(before)[0][0]))
+        recorded = [None, row["right"] if first else row["left"], None]
+    numbers = [
+        number(now) if done else restated(value, then, now)
+        for value, (then, _), (now, done) in zip(
+            recorded, operands(before), operands(after), strict=True
+        )
+    ]
+    if None in numbers:
+        return None
     sources = [("", done) for done in fixed]
     links = zip(pairwise(numbers), signs, pairwise(sources), strict=True)
     tightest = claims.least(claims.compare(a, sign, b, text) for (a, b), sign, text in links)
     return {"margin": tightest.margin, **dict(zip(claims.PARTS, tightest.comparison, strict=True))}
+
+
+def restated(value: float | None, then: ast.expr, now: ast.expr) -> float | None:
+    """The value of ``now``, where ``then`` had ``value`` and both are affine in one expression."""
+    (scale, shift, _), (new_scale, new_shift, _) = affine(then), affine(now)
+    if value is None or scale == 0:
+        return None
+    if (scale, shift) == (new_scale, new_shift):
+        return value
+    return (value - shift) / scale * new_scale + new_shift
+
+
+def same_place(before: ast.Compare, after: ast.Compare) -> bool:
+    """Whether the expressions themselves are as they were, so that only a bound has moved."""
+    pairs = zip(operands(before), operands(after), strict=True)
+    return all(done or ast.unparse(a) == ast.unparse(b) for (a, _), (b, done) in pairs)
 
 
 def same(a: float, b: float) -> bool:
