@@ -109,6 +109,55 @@ def moved(old: str, new: str, row: dict) -> dict | None:
     return {"margin": tightest.margin, **dict(zip(claims.PARTS, tightest.comparison, strict=True))}
 
 
+def values(rows: dict[str, dict]) -> dict[str, float | None]:
+    """What one run's claims tell of their expressions: expression -> value, None if they disagree.
+
+    Args:
+        rows: claim -> the run's margin and numbers.
+    """
+    found: dict[str, float | None] = {}
+    for claim, row in rows.items():
+        test, comparison = parsed(claim)
+        if test is not comparison or not isinstance(row.get("left"), (int, float)):
+            continue
+        nodes = [node for node, _ in operands(comparison)]
+        for pair in pairwise(nodes):  # of a < b < c only the tightest pair is on record
+            sides = list(zip(pair, (row["left"], row["right"]), strict=True))
+            written = [(n, v) for n, v in sides if not claims.holds(n, claims.VARIABLE)]
+            if len(nodes) > 2 and not (written and all(same(number(n), v) for n, v in written)):
+                continue
+            for node, value in sides:
+                scale, shift, inner = affine(node)
+                if (node, value) not in written and scale:
+                    text, exact = ast.unparse(inner), (value - shift) / scale
+                    agree = text not in found or same(found[text] or 0.0, exact)
+                    found[text] = exact if agree else None
+    return found
+
+
+def judged(claim: str, known: dict[str, float | None]) -> dict | None:
+    """The row of an unmeasured claim, of expressions that others tell of; None: not known.
+
+    Args:
+        known: of one run, by :func:`values`.
+    """
+    test, comparison = parsed(claim)
+    if test is not comparison or comparison is None:
+        return None
+    numbers = []
+    for node, fixed in operands(comparison):
+        scale, shift, inner = affine(node)
+        value = number(node) if fixed else known.get(ast.unparse(inner))
+        if value is None:
+            return None
+        numbers.append(value if fixed else scale * value + shift)
+    signs = [claims.OPERATORS[type(op)][0] for op in comparison.ops]
+    sources = [("", fixed) for _, fixed in operands(comparison)]
+    links = zip(pairwise(numbers), signs, pairwise(sources), strict=True)
+    tightest = claims.least(claims.compare(a, sign, b, text) for (a, b), sign, text in links)
+    return {"margin": tightest.margin, **dict(zip(claims.PARTS, tightest.comparison, strict=True))}
+
+
 def restated(value: float | None, then: ast.expr, now: ast.expr) -> float | None:
     """The value of ``now``, where ``then`` had ``value`` and both are affine in one expression."""
     (scale, shift, _), (new_scale, new_shift, _) = affine(then), affine(now)

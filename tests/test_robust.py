@@ -203,6 +203,34 @@ def test_a_moved_band_has_the_margin_that_a_run_would_find(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
+    ("claim", "margin"),
+    [
+        ("x < 0.9", 0.4),
+        ("x - 0.2 < 1", 0.7),
+        ("y < 3", 1.0),
+        ("x < y", 1.5),
+        ("0 < z < 5", 1.0),
+        ("w < 1", None),  # told twice, and differently
+        ("v < 1", None),
+        ("x", None),
+        ("all(x < 1 for x in y)", None),
+    ],
+)
+def test_a_new_claim_about_known_expressions(claim, margin):
+    rows = {
+        "2 * x < y - 1": {"margin": 0.0, "left": 1.0, "op": "<", "right": 1.0},
+        "z < 7 < u": {"margin": 3.0, "left": 4.0, "op": "<", "right": 7.0},
+        "0 < w": {"margin": 2.0, "left": 0.0, "op": "<", "right": 2.0},
+        "w < 9": {"margin": 8.0, "left": 1.0, "op": "<", "right": 9.0},
+        "ok": {"margin": True},
+    }
+    known = robust.bands.values(rows)
+    assert known == {"x": 0.5, "y": 2.0, "z": 4.0, "w": None}
+    found = robust.bands.judged(claim, known)
+    assert (found and found["margin"]) == (margin and pytest.approx(margin))
+
+
+@pytest.mark.parametrize(
     ("old", "new"),
     [
         ("0 < x < y < 1", "0 < x < y < 2"),  # the tightest pair is on record, not all three
