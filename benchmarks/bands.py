@@ -2,9 +2,9 @@
 
 Hours of runs are not worth less because `hq3 > 0.8` becomes `hq3 > 0.75`: hq3 is on record. This
 works for comparisons of one expression with written numbers, `a < 1` and `0 < a < 1`, and for `all`
-or `any` over the first kind; for comparisons of two expressions; and for written numbers that an
-expression is multiplied by or that are added to it, `a < 0.7 * b - 0.1`. ``robust.py`` runs a
-chapter again for anything else.
+or `any` over them (over the second kind if both ends move by the same); for comparisons of two
+expressions; and for written numbers that an expression is multiplied by or that are added to it,
+`a < 0.7 * b - 0.1`. ``robust.py`` runs a chapter again for anything else.
 """
 
 import ast
@@ -22,7 +22,7 @@ def parsed(claim: str) -> tuple[ast.expr, ast.Compare | None]:
         case ast.Compare():
             return test, test
         case ast.Call(
-            ast.Name("all" | "any"), [ast.GeneratorExp(ast.Compare(ops=[_]) as inner)], []
+            ast.Name("all" | "any"), [ast.GeneratorExp(ast.Compare(ops=[_] | [_, _]) as inner)], []
         ):
             return test, inner
     return test, None
@@ -88,6 +88,8 @@ def moved(old: str, new: str, row: dict) -> dict | None:
         return None
     if inside and (signs[0] not in LARGER or not same_place(before, after)):
         return None
+    if inside and len(fixed) == 3 and not wider_alike(before, after):
+        return None
     if "left" not in row:
         return row if inside else None  # all() of nothing holds
     if len(fixed) == 2:
@@ -121,11 +123,15 @@ def values(rows: dict[str, dict]) -> dict[str, float | None]:
         if test is not comparison or not isinstance(row.get("left"), (int, float)):
             continue
         nodes = [node for node, _ in operands(comparison)]
-        for pair in pairwise(nodes):  # of a < b < c only the tightest pair is on record
+        candidates = []  # of a < b < c only the tightest pair is on record
+        for pair in pairwise(nodes):
             sides = list(zip(pair, (row["left"], row["right"]), strict=True))
             written = [(n, v) for n, v in sides if not claims.holds(n, claims.VARIABLE)]
-            if len(nodes) > 2 and not (written and all(same(number(n), v) for n, v in written)):
-                continue
+            if all(same(number(n), v) for n, v in written):
+                candidates.append((sides, written))
+        best = sorted(candidates, key=lambda each: len(each[1]))[-2:]
+        if best and (len(best) == 1 or best[0][1] or best[1][1]):  # its written numbers identify it
+            sides, written = best[-1]
             for node, value in sides:
                 scale, shift, inner = affine(node)
                 if (node, value) not in written and scale:
@@ -172,6 +178,15 @@ def same_place(before: ast.Compare, after: ast.Compare) -> bool:
     """Whether the expressions themselves are as they were, so that only a bound has moved."""
     pairs = zip(operands(before), operands(after), strict=True)
     return all(done or ast.unparse(a) == ast.unparse(b) for (a, _), (b, done) in pairs)
+
+
+def wider_alike(before: ast.Compare, after: ast.Compare) -> bool:
+    """Whether both ends of 0 < a < 1 moved apart, or together, by the same."""
+    ends = [(c.left, c.comparators[-1]) for c in (before, after)]
+    if any(claims.holds(end, claims.VARIABLE) for pair in ends for end in pair):
+        return False
+    (low, high), (new_low, new_high) = (map(number, pair) for pair in ends)
+    return same(low - new_low, new_high - high)
 
 
 def same(a: float, b: float) -> bool:

@@ -186,6 +186,7 @@ def test_another_band_is_judged_by_the_numbers_on_record(project, monkeypatch):
         ("0 < x < 1", "0.3 < x < 0.9", 0.5),
         ("all(y < 1 for y in (x, 0.1, 0.6))", "all(y < 0.55 for y in (x, 0.1, 0.6))", 0.5),
         ("any(y > 1 for y in (x, 3, 0.6))", "any(y > 0.55 for y in (x, 3, 0.6))", 0.5),
+        ("all(0 < y < 1 for y in (x, 0.4))", "all(-0.1 < y < 1.1 for y in (x, 0.4))", 0.8),
         ("x < 3 * x - 0.1", "x < 2 * x - 0.2", 0.5),
         ("x + 0.1 < 4 - 2 * x", "x - 0.2 < 0.5 * x / 3 + 1", 0.7),
         ("0 < x - 1 < 2", "0 < 2 * x - 3 < 2", 1.25),
@@ -225,12 +226,14 @@ def test_a_new_claim_about_known_expressions(claim, margin):
     rows = {
         "2 * x < y - 1": {"margin": 0.0, "left": 1.0, "op": "<", "right": 1.0},
         "z < 7 < u": {"margin": 3.0, "left": 4.0, "op": "<", "right": 7.0},
+        "0.9 < s < t": {"margin": 0.5, "left": 2.0, "op": "<", "right": 2.5},
+        "r < q < r + 1": {"margin": 0.5, "left": 2.0, "op": "<", "right": 2.5},
         "0 < w": {"margin": 2.0, "left": 0.0, "op": "<", "right": 2.0},
         "w < 9": {"margin": 8.0, "left": 1.0, "op": "<", "right": 9.0},
         "ok": {"margin": True},
     }
     known = robust.bands.values(rows)
-    assert known == {"x": 0.5, "y": 2.0, "z": 4.0, "w": None}
+    assert known == {"x": 0.5, "y": 2.0, "z": 4.0, "s": 2.0, "t": 2.5, "w": None}
     found = robust.bands.judged(claim, known)
     assert (found and found["margin"]) == (margin and pytest.approx(margin))
 
@@ -240,6 +243,7 @@ def test_a_new_claim_about_known_expressions(claim, margin):
     [
         ("0 < x < y < 1", "0 < x < y < 2"),  # the tightest pair is on record, not all three
         ("all(0 < y < 1 for y in xs)", "all(0 < y < 2 for y in xs)"),
+        ("all(0 < y < z for y in xs)", "all(0 < y < 2 * z for y in xs)"),
         ("all(y < 1 for y in xs)", "all(2 * y < 1 for y in xs)"),
         ("x < 0 * y", "x < 1 * y"),
         ("all(y == 1 for y in xs)", "all(y == 2 for y in xs)"),
