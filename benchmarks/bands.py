@@ -80,13 +80,13 @@ def moved(old: str, new: str, row: dict) -> dict | None:
     (test, before), (_, after) = parsed(old), parsed(new)
     if row.get("margin") is None or ast.unparse(test) == ast.unparse(parsed(new)[0]):
         return row
-    signs = [claims.OPERATORS[type(op)][0] for op in after.ops]
     fixed = [is_number for _, is_number in operands(after)]
     variable = fixed.count(False)
     inside = test is not before  # of all or any: the tightest stays the tightest for < and > alone
     if len(fixed) > 3 or (variable > 1 and (inside or len(fixed) > 2)):
         return None
-    if inside and (signs[0] not in LARGER or not same_place(before, after)):
+    sign = claims.OPERATORS[type(after.ops[0])][0]
+    if inside and (sign not in LARGER or not same_place(before, after)):
         return None
     if inside and len(fixed) == 3 and not wider_alike(before, after):
         return None
@@ -103,9 +103,13 @@ def moved(old: str, new: str, row: dict) -> dict | None:
             recorded, operands(before), operands(after), strict=True
         )
     ]
-    if None in numbers:
-        return None
-    sources = [("", done) for done in fixed]
+    return None if None in numbers else row_of(after, numbers)
+
+
+def row_of(comparison: ast.Compare, numbers: list[float]) -> dict:
+    """The row of a comparison whose operands have these values: that of its tightest pair."""
+    signs = [claims.OPERATORS[type(op)][0] for op in comparison.ops]
+    sources = [("", fixed) for _, fixed in operands(comparison)]
     links = zip(pairwise(numbers), signs, pairwise(sources), strict=True)
     tightest = claims.least(claims.compare(a, sign, b, text) for (a, b), sign, text in links)
     return {"margin": tightest.margin, **dict(zip(claims.PARTS, tightest.comparison, strict=True))}
@@ -136,8 +140,9 @@ def values(rows: dict[str, dict]) -> dict[str, float | None]:
                 scale, shift, inner = affine(node)
                 if (node, value) not in written and scale:
                     text, exact = ast.unparse(inner), (value - shift) / scale
-                    agree = text not in found or same(found[text] or 0.0, exact)
-                    found[text] = exact if agree else None
+                    before = found.setdefault(text, exact)
+                    if before is None or not same(before, exact):
+                        found[text] = None  # and it stays so
     return found
 
 
@@ -157,11 +162,7 @@ def judged(claim: str, known: dict[str, float | None]) -> dict | None:
         if value is None:
             return None
         numbers.append(value if fixed else scale * value + shift)
-    signs = [claims.OPERATORS[type(op)][0] for op in comparison.ops]
-    sources = [("", fixed) for _, fixed in operands(comparison)]
-    links = zip(pairwise(numbers), signs, pairwise(sources), strict=True)
-    tightest = claims.least(claims.compare(a, sign, b, text) for (a, b), sign, text in links)
-    return {"margin": tightest.margin, **dict(zip(claims.PARTS, tightest.comparison, strict=True))}
+    return row_of(comparison, numbers)
 
 
 def restated(value: float | None, then: ast.expr, now: ast.expr) -> float | None:

@@ -169,13 +169,16 @@ def current(notebook: Path, chapter: dict | None) -> dict | None:
     for claim in chapter["claims"]:
         old.setdefault(bands.skeleton(claim), []).append(claim)
     stored = {claim: rows_of(columns, runs) for claim, columns in chapter["claims"].items()}
+    known: list[dict] = []  # of each run, where a claim asks for it
     for claim in claims_of(notebook):
         if alike := old.get(bands.skeleton(claim)):
             before = alike.pop(0)  # claims of one skeleton are told apart by their order
             rows = [bands.moved(before, claim, row) for row in stored[before]]
         else:  # a new claim, perhaps about what others have told
-            of_run = [{c: rows[i] for c, rows in stored.items()} for i in range(runs)]
-            rows = [bands.judged(claim, bands.values(each)) for each in of_run]
+            known = known or [
+                bands.values({c: rows[i] for c, rows in stored.items()}) for i in range(runs)
+            ]
+            rows = [bands.judged(claim, each) for each in known]
         if None in rows:
             return None
         table[claim] = columns_of(rows)

@@ -230,6 +230,7 @@ def test_a_new_claim_about_known_expressions(claim, margin):
         "r < q < r + 1": {"margin": 0.5, "left": 2.0, "op": "<", "right": 2.5},
         "0 < w": {"margin": 2.0, "left": 0.0, "op": "<", "right": 2.0},
         "w < 9": {"margin": 8.0, "left": 1.0, "op": "<", "right": 9.0},
+        "w < 8": {"margin": 8.0, "left": 0.0, "op": "<", "right": 8.0},  # as if nothing were known
         "ok": {"margin": True},
     }
     known = robust.bands.values(rows)
