@@ -9,6 +9,7 @@ book/results/bench_distil.json, in place of those with the same seed and process
 import argparse
 import json
 import time
+from operator import itemgetter
 
 import torch
 
@@ -45,12 +46,8 @@ def main() -> None:
         row = one(seed)
         print(json.dumps(row), flush=True)
         if args.store:
-            path = results.folder() / "bench_distil.json"
-            rows = results.load("bench_distil")["rows"] if path.exists() else []
-            key = (row["seed"], row["hardware"])
-            kept = [old for old in rows if (old["seed"], old["hardware"]) != key]
             command = "python benchmarks/distil.py --store"
-            results.store("bench_distil", command, {"rows": [*kept, row]})
+            results.add_rows("bench_distil", command, [row], itemgetter("seed", "hardware"))
 
 
 if __name__ == "__main__":

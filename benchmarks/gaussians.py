@@ -92,11 +92,8 @@ def main() -> None:
             row = one(name, seed, arguments.steps, arguments.samples)
             print(json.dumps(row), flush=True)
             if arguments.store:  # after every run: a long series may be stopped
-                path = results.folder() / "bench_gaussians.json"
-                rows = results.load("bench_gaussians")["rows"] if path.exists() else []
-                kept = [old for old in rows if same(old) != same(row)]
                 command = "python benchmarks/gaussians.py --store, with the options its head lists"
-                results.store("bench_gaussians", command, {"rows": [*kept, row]})
+                results.add_rows("bench_gaussians", command, [row], same)
 
 
 if __name__ == "__main__":

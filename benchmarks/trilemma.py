@@ -10,6 +10,7 @@ the runs can be shared out, and a new recipe of one family costs only that famil
 
 import argparse
 import json
+from operator import itemgetter
 
 import torch
 
@@ -31,15 +32,9 @@ def main(arguments: argparse.Namespace) -> None:
                 row["commit"] = results.machine()["commit"]
                 found.append(row)
                 print(json.dumps(row), flush=True)
-            try:
-                kept = results.load(NAME)["rows"]
-            except FileNotFoundError:
-                kept = []
-            again = {(data_name, seed, row["family"]) for row in found}
-            others = [r for r in kept if (r["data"], r["seed"], r["family"]) not in again]
             if not arguments.dry:
                 command = f"python benchmarks/trilemma.py --seeds 3 --share {arguments.share:g}"
-                results.store(NAME, command, {"rows": others + found})
+                results.add_rows(NAME, command, found, itemgetter("data", "seed", "family"))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import datetime
 import json
 import platform
 import subprocess
+from collections.abc import Callable, Hashable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -77,6 +78,26 @@ def store(name: str, command: str, values: dict) -> Path:
     provenance = {"command": command, **machine()}
     path.write_text(json.dumps({"provenance": provenance, **values}, indent=1) + "\n")
     return path
+
+
+def add_rows(name: str, command: str, rows: list[dict], key: Callable[[dict], Hashable]) -> Path:
+    """:func:`store` ``rows`` behind those already there, in place of those with the same ``key``.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from unittest.mock import patch
+        >>> with TemporaryDirectory() as there, patch("ddgan_lite.files.results.folder") as folder:
+        ...     folder.return_value = Path(there)  # and not among the results of the book
+        ...     for seed, hq3 in ((0, 0.8), (1, 0.9), (0, 0.7)):
+        ...         row = {"seed": seed, "hq3": hq3}
+        ...         _ = add_rows("runs", "python runs.py", [row], lambda row: row["seed"])
+        ...     [(row["seed"], row["hq3"]) for row in load("runs")["rows"]]
+        [(1, 0.9), (0, 0.7)]
+    """
+    there = (folder() / f"{name}.json").exists()
+    new = {key(row) for row in rows}
+    kept = [row for row in load(name)["rows"] if key(row) not in new] if there else []
+    return store(name, command, {"rows": [*kept, *rows]})
 
 
 def machine(device: torch.device | str = "cpu") -> dict[str, str]:
