@@ -10,6 +10,7 @@ from ddgan_lite.baselines.ddpm import DDPM
 from ddgan_lite.baselines.trilemma import (
     FAMILIES,
     NUM_SAMPLES,
+    OF_DDPM,
     RECIPES,
     corners,
     measure,
@@ -24,22 +25,22 @@ TINY = {"share": 1e-9, "num_samples": 50}  # one step of training
 
 @pytest.fixture(autouse=True)
 def short_chain(monkeypatch):
-    """A DDPM of 20 steps instead of 1,000, and nothing remembered from other tests."""
+    """A DDPM of 100 steps instead of 1,000, and nothing remembered from other tests."""
     trilemma._trained.cache_clear()
     for data_name, shape in (("gaussian_grid", (2,)), ("stacked_digits", (3, 8, 8))):
-        short = (lambda shape=shape: DDPM(shape, 20, width=8, depth=2), {"steps": 5})
+        short = (lambda shape=shape: DDPM(shape, 100, width=8, depth=2), {"steps": 5})
         monkeypatch.setitem(RECIPES[data_name], "DDPM", short)
 
 
-def test_every_family_has_a_recipe_and_ddim_borrows_one():
+def test_every_family_has_a_recipe_and_samplers_of_ddpm_borrow_one():
     for recipes in RECIPES.values():
-        assert {*recipes, "DDIM"} == set(FAMILIES)
+        assert {*recipes, *OF_DDPM} == set(FAMILIES)
     assert set(RECIPES) == set(NUM_SAMPLES)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_family_is_trained_sampled_and_scored(family):
-    evaluations = 7 if family == "DDIM" else None
+    evaluations = {"DDIM": 7, "2M": 3, "flow matching": 6}.get(family)
     row = measure(family, "gaussian_grid", evaluations=evaluations, **TINY)
     assert row["evaluations"] == (evaluations or FAMILIES[family])
     assert row["training_steps"] == 1
@@ -74,13 +75,26 @@ def test_the_floor_is_true_samples(data_name):
     assert row.get("hq3", 0.989) > 0.97 and row.get("fd", 0.0) < 3
 
 
-def test_ddim_uses_the_network_that_ddpm_trained():
+def test_ddim_and_2m_use_the_network_that_ddpm_trained():
     ancestral, _ = sampler("DDPM", "gaussian_grid", share=1e-9)
-    jumping, _ = sampler("DDIM", "gaussian_grid", share=1e-9, evaluations=4)
     model = ancestral.__self__
-    assert jumping.func.__self__ is model
-    drawn = jumping(5, rng=torch.Generator().manual_seed(0))
-    assert torch.equal(drawn, model.sample_ddim(5, 4, rng=torch.Generator().manual_seed(0)))
+    for family, how in OF_DDPM.items():
+        jumping, _ = sampler(family, "gaussian_grid", share=1e-9, evaluations=4)
+        assert jumping.func.__self__ is model
+        drawn = jumping(5, rng=torch.Generator().manual_seed(0))
+        again = model.sample_few(5, 4, **how, rng=torch.Generator().manual_seed(0))
+        assert torch.equal(drawn, again)
+
+
+@pytest.mark.parametrize("evaluations", [2, 8])
+def test_evaluations_are_counted_as_they_are_made(evaluations):
+    for family in ("DDIM", "2M", "flow matching"):
+        draw, _ = sampler(family, "gaussian_grid", share=1e-9, evaluations=evaluations)
+        model, calls = draw.func.__self__, []
+        hook = model.averaged.module.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        draw(5, rng=torch.Generator().manual_seed(0))
+        hook.remove()
+        assert len(calls) == evaluations
 
 
 def test_a_share_shortens_the_training(monkeypatch):
@@ -103,8 +117,10 @@ def test_a_share_shortens_the_training(monkeypatch):
 def test_what_is_unknown_gets_a_sentence(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         measure(*arguments)
-    with pytest.raises(ValueError, match="only DDIM can choose its number of evaluations, not GAN"):
+    with pytest.raises(ValueError, match="GAN cannot choose its evaluations; DDIM, 2M"):
         measure("GAN", evaluations=3)
+    with pytest.raises(ValueError, match="two evaluations a step: 3 is odd"):
+        measure("flow matching", evaluations=3, **TINY)
 
 
 def test_corners_are_logarithms_between_the_worst_and_the_best():

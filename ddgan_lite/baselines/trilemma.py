@@ -1,4 +1,4 @@
-"""The generative learning trilemma, measured: six families, one data set, one training budget."""
+"""The generative learning trilemma, measured: seven families, one data set, one training budget."""
 
 import math
 import time
@@ -13,6 +13,7 @@ from ddgan_lite.baselines.ddpm import DDPM
 from ddgan_lite.baselines.fit import fit
 from ddgan_lite.baselines.flow import Flow
 from ddgan_lite.baselines.gan import GAN
+from ddgan_lite.baselines.matching import FlowMatching
 from ddgan_lite.baselines.vae import VAE
 from ddgan_lite.data.toys import StackedDigits, gaussian_grid
 from ddgan_lite.evaluation.metrics import frechet_distance, mixture_scores, mode_scores, read_digits
@@ -21,10 +22,27 @@ from ddgan_lite.networks import MLPConfig
 from ddgan_lite.training.presets import OURS, PRESETS
 from ddgan_lite.training.trainer import TrainSettings, train
 
-# Network evaluations per sample; DDIM may choose any number up to DDPM's, whose network it uses.
-FAMILIES = {"VAE": 1, "flow": 1, "GAN": 1, "DDPM": 1000, "DDIM": 50, "DDGAN": 4}
+# Network evaluations per sample.
+FAMILIES = {
+    "VAE": 1,
+    "flow": 1,
+    "GAN": 1,
+    "DDPM": 1000,
+    "DDIM": 50,
+    "2M": 8,
+    "flow matching": 16,
+    "DDGAN": 4,
+}
+# Two more samplers of the network that DDPM trains: DDIM at evenly spaced times, as published, and
+# DPM-Solver++(2M) at quadratic ones, the best that we found for it.
+OF_DDPM = {
+    "DDIM": {"solver": "ddim", "spacing": "even"},
+    "2M": {"solver": "2m", "spacing": "quadratic"},
+}
 NUM_SAMPLES = {"gaussian_grid": 10_000, "stacked_digits": 10_000}  # for a score
-DDIM_STEPS = (100, 50, 10, 4)
+# Those that may choose their evaluations, and what :func:`rows` measures.
+CHOICES = {"DDIM": (100, 50, 10, 4), "2M": (16, 8, 4), "flow matching": (16, 8, 4)}
+WAVES = (1, 2, 4, 8)  # for every network whose input is a noisy point, as DDGAN's has them
 QUALITY = {"gaussian_grid": "hq3", "stacked_digits": "fd"}
 
 _DIGITS = MLPConfig(shape=(3, 8, 8), latent_dim=32, width=256, slope=0.2)
@@ -45,7 +63,14 @@ RECIPES = {
         ),
         "flow": (partial(Flow, (2,)), {"steps": 9_000, "batch_size": 256, "lr": 3e-3}),
         "GAN": (partial(GAN, MLPConfig()), TrainSettings(steps=10_500)),
-        "DDPM": (partial(DDPM, (2,), clip=2.2, crowding=2), {"steps": 13_000, "lr": 5e-3}),
+        "DDPM": (
+            partial(DDPM, (2,), clip=2.2, crowding=2, frequencies=WAVES),
+            {"steps": 13_000, "lr": 5e-3},
+        ),
+        "flow matching": (
+            partial(FlowMatching, (2,), frequencies=WAVES),
+            {"steps": 13_000, "lr": 2e-3},
+        ),
         "DDGAN": (
             PRESETS["gaussians"].build,
             replace(PRESETS["gaussians"].settings, steps=11_000),
@@ -64,6 +89,10 @@ RECIPES = {
         "DDPM": (
             partial(DDPM, (3, 8, 8), width=256, clip=1),
             {"steps": 9_000, "batch_size": 256, "lr": 2e-3},
+        ),
+        "flow matching": (
+            partial(FlowMatching, (3, 8, 8), width=256),
+            {"steps": 17_000, "batch_size": 128, "lr": 2e-3},
         ),
         "DDGAN": (
             partial(DDGAN, _DIGITS, step_weights=(4, 3, 2, 1)),
@@ -89,7 +118,8 @@ def measure(
         data_name: ``"gaussian_grid"`` or ``"stacked_digits"``.
         seed: of the initial weights, the training and the samples.
         share: of the full budget's steps.
-        evaluations: network evaluations per sample; only DDIM can choose.
+        evaluations: network evaluations per sample; only the families of CHOICES can choose,
+            flow matching (by midpoint, two a step) an even number.
         num_samples: how many to score, NUM_SAMPLES if left out; scores of different numbers
             do not compare.
 
@@ -124,7 +154,7 @@ def measure(
 def rows(
     data_name: str, seed: int = 0, *, share: float = 1.0, families: Collection[str] = ()
 ) -> Iterator[dict]:
-    """What :func:`measure` finds for true samples, each family and DDIM at each of DDIM_STEPS.
+    """What :func:`measure` finds for true samples and each family, at all its CHOICES.
 
     Only those among ``families``, if any are named.
 
@@ -134,12 +164,12 @@ def rows(
         ...     next(rows("gaussian_grid"))["family"]
         'data'
     """
-    choices = [(family, None) for family in ("data", *FAMILIES) if family != "DDIM"]
-    for family, evaluations in choices + [("DDIM", steps) for steps in DDIM_STEPS]:
+    for family in ("data", *FAMILIES):
         if families and family not in families:
             continue
-        row = measure(family, data_name, seed, share=share, evaluations=evaluations)
-        yield {"data": data_name, "seed": seed, "share": share, "family": family, **row}
+        for evaluations in CHOICES.get(family, (None,)):
+            row = measure(family, data_name, seed, share=share, evaluations=evaluations)
+            yield {"data": data_name, "seed": seed, "share": share, "family": family, **row}
 
 
 def sampler(
@@ -152,7 +182,7 @@ def sampler(
 ) -> tuple[Callable[..., Tensor], dict[str, float]]:
     """``draw(n, rng=...)`` of a trained family, and what its training took.
 
-    The last few trained models are kept, so that DDIM finds the network that DDPM has trained.
+    The last few trained models are kept, so that DDIM and 2M find the network of DDPM.
     Arguments and errors are those of :func:`measure`.
 
     Example:
@@ -165,14 +195,19 @@ def sampler(
             f"unknown family {family!r} or data set {data_name!r}: known are "
             f"{', '.join(FAMILIES)}, data; {', '.join(RECIPES)}."
         )
-    if evaluations is not None and family != "DDIM":
-        raise ValueError(f"only DDIM can choose its number of evaluations, not {family}.")
+    if evaluations is not None and family not in CHOICES:
+        raise ValueError(f"{family} cannot choose its evaluations; {', '.join(CHOICES)} can.")
     if family == "data":
         return (lambda n, rng: _data(data_name).sample(n, rng).float()), {}
-    model, training = _trained("DDPM" if family == "DDIM" else family, data_name, seed, share)
-    if family == "DDIM":
-        steps = evaluations or FAMILIES["DDIM"]
-        return partial(model.sample_ddim, steps=steps), training
+    trained = "DDPM" if family in OF_DDPM else family
+    model, training = _trained(trained, data_name, seed, share)
+    number = evaluations or FAMILIES[family]
+    if family in OF_DDPM:
+        return partial(model.sample_few, steps=number, **OF_DDPM[family]), training
+    if family == "flow matching":
+        if number % 2:
+            raise ValueError(f"midpoint takes two evaluations a step: {number} is odd.")
+        return partial(model.sample, steps=number // 2), training
     return model.sample, training
 
 
