@@ -4,9 +4,10 @@
 
 The discriminator of ``preset("cifar10", quick=True)``, before training (its silent layers drawn
 like the others) and after it, looks at real pairs and at the same pairs with all x_{t-1} replaced
-by one of them (eight are tried). ``left`` is the extra channel of the second in units of the first, for each t, where
-every sample brings an x_t of its own and where all share one. ``--store`` adds the runs to
-book/results/bench_alarm.json, in place of those with the same seed and length.
+by one of them (eight are tried). ``own x_t`` and ``one x_t`` are the extra channel of the second
+in units of the first, for each t, where every sample brings an x_t of its own and where all share
+one. ``--store`` adds the runs to book/results/bench_alarm.json, in place of those with the same
+seed and length.
 """
 
 import argparse
