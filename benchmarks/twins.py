@@ -24,7 +24,7 @@ from ddgan_lite.files import results
 from ddgan_lite.training.presets import Preset, preset
 from ddgan_lite.training.trainer import train
 
-DDGAN, ONE, SHORT = "4 steps", "1 step, equal in all", "1 step, equal at t = 1"
+DDGAN, ONE, SHORT = KINDS = "ddgan", "equal", "equal-at-1"
 
 
 def recipe(kind: str, seed: int, updates: int) -> Preset:
@@ -77,14 +77,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--updates", type=int, default=2_000, help="updates of the DDGAN")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="which sides")
     parser.add_argument("--store", action="store_true", help="keep them in book/results")
     args = parser.parse_args()
     torch.set_num_threads(1)  # networks this small run fastest on one thread
     torch.set_flush_denormal(True)
     for seed in range(args.first, args.first + args.seeds):
-        for kind in (DDGAN, ONE, SHORT):
+        for kind in args.kinds:
             run = one(kind, seed, args.updates)
-            name = f"{kind}, seed {seed}"
+            made = recipe(kind, seed, args.updates)
+            name = f"T = {made.config.num_steps}, {made.settings.steps:,} updates, seed {seed}"
             print(json.dumps({name: run}), flush=True)
             if args.store:
                 keep(name, run)
