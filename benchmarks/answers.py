@@ -1,13 +1,13 @@
 """How many answers a noisy point leaves open, and what the best discriminator makes of each step.
 
-    python benchmarks/answers.py [--cifar FOLDER] [--store]
+    python benchmarks/answers.py [--mnist ROOT] [--cifar FOLDER] [--store]
 
-The data are spots: N equal Gaussians of width ``SPOT`` around the 25 means, around scikit-learn's
-digits, or around images of CIFAR-10. Of them everything is exact: the probabilities of the N
+The data are spots: N equal Gaussians of width ``SPOT`` around the 25 means, or around images:
+scikit-learn's digits, MNIST or CIFAR-10. Of them everything is exact: the probabilities of the N
 answers, given x_t, and the log ratio of the true step to an opponent's, which is the logit of the
-best discriminator. FOLDER holds one folder of images for each class, such as the training part of
-CIFAR-10. One JSON object per data set and chain; ``--store`` keeps them in
-book/results/bench_answers.json, in place of those with the same data and chain.
+best discriminator. ROOT holds MNIST/raw; FOLDER one folder of images for each class, such as the
+training part of CIFAR-10. One JSON object per data set and chain; ``--store`` keeps them
+in book/results/bench_answers.json, in place of those with the same data and chain.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ddgan_lite.chain.diffusion import Diffusion, cosine_levels
-from ddgan_lite.data.images import to_unit
+from ddgan_lite.data.images import load_images, to_unit
 from ddgan_lite.data.toys import Digits, gaussian_grid
 from ddgan_lite.files import results
 
@@ -138,24 +138,31 @@ def images_of(folder: Path, number: int) -> tuple[Tensor, Tensor]:
     return to_unit(pixels).flatten(1), labels
 
 
-def sets(cifar: Path | None) -> Iterator[tuple[str, Tensor, Tensor]]:
+def sets(mnist: Path | None, cifar: Path | None) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Name, centres (N, d) and classes (N,) of each data set."""
     yield "25 Gaussians", gaussian_grid().means, torch.arange(25)
     digits = Digits("all")
     yield "digits", digits.images.flatten(1), digits.labels
-    for number in (1_000, 10_000, 50_000) if cifar else ():
+    if mnist:
+        images = load_images(
+            "mnist", root=mnist, download=False
+        )  # padded to 32 x 32, the first of the training set
+        pixels = to_unit(images.images[:10_000]).flatten(1)
+        yield "MNIST, 10,000 images", pixels, images.labels[:10_000]
+    for number in (10_000, 50_000) if cifar else ():
         yield f"CIFAR-10, {number:,} images", *images_of(cifar, number)
 
 
 def main() -> None:
     """Print one JSON object for each data set and chain."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mnist", type=Path, help="the folder that holds MNIST/raw")
     parser.add_argument("--cifar", type=Path, help="a folder with one folder for each class")
     parser.add_argument("--n", type=int, default=2_000, help="draws a step; fewer for large sets")
     parser.add_argument("--store", action="store_true", help="keep them in book/results")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    for name, centres, classes in sets(args.cifar):
+    for name, centres, classes in sets(args.mnist, args.cifar):
         centres, rng = centres.double(), torch.Generator().manual_seed(0)
         about = {"data": name, "spots": len(centres), "dim": centres.shape[1], "spot": SPOT}
         draws = min(args.n, 5_000_000 // len(centres))  # 500 of 10,000 images, 100 of 50,000
@@ -169,7 +176,7 @@ def main() -> None:
         for row in rows:
             print(json.dumps(row), flush=True)
         if args.store:
-            command = "python benchmarks/answers.py --cifar FOLDER --store"
+            command = "python benchmarks/answers.py --mnist ROOT --cifar FOLDER --store"
             results.add_rows("bench_answers", command, rows, itemgetter("data", "chain"))
 
 
