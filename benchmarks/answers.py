@@ -35,7 +35,7 @@ CHAINS = {
     "cosine": Diffusion(4, noise_levels=cosine_levels(4)),
     "one step": Diffusion(1),
 }
-PART = 50  # points at a time: with 50,000 images each takes 400 kB
+PART = 50  # points at a time
 
 
 def answers(centres: Tensor, x_t: Tensor, alpha_bar: float) -> Tensor:
@@ -149,8 +149,22 @@ def sets(mnist: Path | None, cifar: Path | None) -> Iterator[tuple[str, Tensor, 
         )  # padded to 32 x 32, the first of the training set
         pixels = to_unit(images.images[:10_000]).flatten(1)
         yield "MNIST, 10,000 images", pixels, images.labels[:10_000]
-    for number in (10_000, 50_000) if cifar else ():
+    for number in (1_000, 10_000) if cifar else ():
         yield f"CIFAR-10, {number:,} images", *images_of(cifar, number)
+
+
+def row_of(centres: Tensor, classes: Tensor, chain_name: str, most: int) -> dict:
+    """The open answers at LEVELS, or a chain's games, of at most ``most`` draws each."""
+    draws, rng = min(most, max(2 * PART, 2_000_000 // len(centres))), torch.Generator()
+    about = {"chain": chain_name, "spots": len(centres), "dim": centres.shape[1], "spot": SPOT}
+    about |= {"draws": draws, "seed": 0}
+    rng.manual_seed(0)
+    if chain_name == "levels":
+        nats = curve(centres, min(draws, 2 * PART), rng)
+        return {**about, "draws": 2 * PART, "levels": LEVELS.tolist(), "open_nats": nats}
+    chain = CHAINS[chain_name]
+    steps = range(1, chain.num_steps + 1)
+    return about | {"steps": [game(centres, classes, chain, t, draws, rng) for t in steps]}
 
 
 def main() -> None:
@@ -158,26 +172,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mnist", type=Path, help="the folder that holds MNIST/raw")
     parser.add_argument("--cifar", type=Path, help="a folder with one folder for each class")
-    parser.add_argument("--n", type=int, default=2_000, help="draws a step; fewer for large sets")
+    parser.add_argument("--data", help="only data sets whose name begins so")
+    parser.add_argument("--chains", nargs="+", choices=("levels", *CHAINS), help="only these")
+    parser.add_argument(
+        "--most", type=int, default=2_000, help="draws a step; fewer for long lists"
+    )
     parser.add_argument("--store", action="store_true", help="keep them in book/results")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    command = "python benchmarks/answers.py --mnist ROOT --cifar FOLDER --store"
     for name, centres, classes in sets(args.mnist, args.cifar):
-        centres, rng = centres.double(), torch.Generator().manual_seed(0)
-        about = {"data": name, "spots": len(centres), "dim": centres.shape[1], "spot": SPOT}
-        draws = min(args.n, 5_000_000 // len(centres))  # 500 of 10,000 images, 100 of 50,000
-        about |= {"draws": draws, "seed": 0}
-        rows = [{**about, "chain": "levels", "levels": LEVELS.tolist()}]
-        rows[0]["open_nats"] = curve(centres, min(draws, 200), rng)
-        for chain_name, chain in CHAINS.items():
-            steps = range(1, chain.num_steps + 1)
-            played = [game(centres, classes, chain, t, draws, rng) for t in steps]
-            rows.append({**about, "chain": chain_name, "steps": played})
-        for row in rows:
+        if args.data and not name.startswith(args.data):
+            continue
+        for chain_name in args.chains or ("levels", *CHAINS):
+            row = {"data": name, **row_of(centres.double(), classes, chain_name, args.most)}
             print(json.dumps(row), flush=True)
-        if args.store:
-            command = "python benchmarks/answers.py --mnist ROOT --cifar FOLDER --store"
-            results.add_rows("bench_answers", command, rows, itemgetter("data", "chain"))
+            if args.store:
+                results.add_rows("bench_answers", command, [row], itemgetter("data", "chain"))
 
 
 if __name__ == "__main__":

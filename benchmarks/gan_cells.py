@@ -56,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3, help="number of runs of each cell")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of cells, 0 to 4")
     parser.add_argument("--steps", type=int, default=3_000, help="updates; chapter 04's, quick")
     parser.add_argument("--batch", type=int, default=512, help="samples an update")
     parser.add_argument("--store", action="store_true", help="keep them in book/results")
@@ -65,7 +66,9 @@ def main() -> None:
     same = itemgetter("rates", "penalty", "seed", "steps", "batch_size", "hardware")
     command = "python benchmarks/gan_cells.py --store, with the options its head lists"
     for seed in range(args.first, args.first + args.seeds):
-        for cell in CELLS:
+        for number, cell in enumerate(CELLS):
+            if args.only and number not in args.only:
+                continue
             row = one(*cell, seed, args.steps, args.batch)
             print(json.dumps(row), flush=True)
             if args.store:
