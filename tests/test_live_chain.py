@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from build_live import LEVELS
 
 from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.chain.mixtures import GaussianMixture, best_gaussian_sample
@@ -28,7 +29,7 @@ console.log(JSON.stringify({
   total: [total(grid.mass), total(truth)], paper: ddganLive.paperLevels(levels.length),
 }));
 """
-ONE, TWO = (0.05, [1]), (0.005, [1, 0.1])
+ONE, TWO, THREE = (0.05, [1]), (0.005, [1, 0.1]), (0.0005, [1, 0.1, 0.01])
 CASES = [
     (ONE, (150.0,)),
     (ONE, (0.957, 3.42, 17.05, 152.0)),
@@ -46,7 +47,7 @@ def mixture(std, spacings):
 
 
 def mean_divergence(data, chain, t, nodes=801):
-    """E KL(q(x_{t-1} | x_t) || its best Gaussian), by brute force: nodes in x_t, nodes in x_{t-1}."""
+    """E KL(q(x_{t-1} | x_t) || its best Gaussian), by brute force in x_t and x_{t-1}."""
     now, before = float(chain.alpha_bar[t]), float(chain.alpha_bar[t - 1])
     marginal = data.noised(now)
     edge = 8 * marginal.std.max() + marginal.means.max()
@@ -56,17 +57,21 @@ def mean_divergence(data, chain, t, nodes=801):
     return (weight[held] * data.denoising(x_t[held], before, now).kl_to_gaussian()).sum().item()
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{len(case[0][1])}-{case[1]}")
-def case(request):
+def in_node(data, levels):
+    """What the page computes of four numbers and a curve, by the page's own scripts."""
     if not shutil.which("node"):
         pytest.skip("needs Node.js")
-    (std, spacings), levels = request.param
-    given = json.dumps({"std": std, "spacings": spacings, "levels": levels})
+    given = json.dumps({"std": data[0], "spacings": data[1], "levels": levels})
     scripts = [str(LIVE / "mixture.js"), str(LIVE / "chain.js")]
     ran = subprocess.run(["node", "-e", RUN, *scripts, given], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    chain = Diffusion(len(levels), noise_levels=levels)
-    return mixture(std, spacings), chain, json.loads(ran.stdout)
+    return json.loads(ran.stdout)
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{len(case[0][1])}-{case[1]}")
+def case(request):
+    data, levels = request.param
+    return mixture(*data), Diffusion(len(levels), noise_levels=levels), in_node(data, levels)
 
 
 def test_the_density_is_that_of_the_librarys_samples(case):
@@ -97,3 +102,36 @@ def test_the_divergences_of_the_steps_are_the_librarys(case):
 def test_the_papers_levels_are_the_papers(case):
     _, chain, found = case
     assert found["paper"] == pytest.approx(Diffusion(chain.num_steps).noise_levels, rel=1e-9)
+
+
+EVEN = tuple(0.05 * 100 ** (k / 3) for k in range(4))
+PAGE = {  # levels, and what the page says of them: HQ3, KL of the weights, KL of the density
+    "the paper's": (ONE, (0.957, 3.42, 17.05, 152.0), "30 %", None, None),
+    "even in log": (ONE, EVEN, "88 %", None, None),
+    "one scale, searched": (ONE, LEVELS[1], "99 %", 0.02, 0.03),
+    "two scales, searched": (TWO, LEVELS[2], "96 %", None, 0.09),
+    "three scales, searched": (THREE, LEVELS[3], "87 %", 0.17, 0.33),
+    "three scales, quality": (THREE, (0.00107, 0.0027, 0.0135, 0.501), "98 %", 0.8, None),
+}
+
+
+@pytest.mark.parametrize("name", PAGE)
+def test_the_page_says_what_its_levels_reach(name):
+    data, levels, hq3, weights, density = PAGE[name]
+    found, page = in_node(data, levels), (LIVE / "../../live-denoising.md").read_text()
+    assert f"{100 * found['hq3']:.0f} %" == hq3
+    assert hq3 in page or (hq3 == "87 %" and "about one in eight samples off" in page)
+    for key, said in (("klModes", weights), ("klData", density)):
+        if said is not None:
+            digits = len(str(said)) - 2
+            assert round(found[key], digits) == said and str(said) in page
+
+
+def test_the_levels_of_the_page_are_best_nearby():
+    """No single level of the search's end can be moved by a tenth to any gain that matters."""
+    for data, levels in ((ONE, LEVELS[1]), (TWO, LEVELS[2])):
+        reached = in_node(data, levels)["klData"]
+        for k in range(4):
+            for factor in (0.9, 1.1):
+                moved = [level * (factor if i == k else 1) for i, level in enumerate(levels)]
+                assert in_node(data, moved)["klData"] > reached - 1e-3

@@ -5,6 +5,7 @@
 Each live page shows a picture and its text where JavaScript is off; the script replaces them.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 
 from ddgan_lite.chain.diffusion import Diffusion
-from ddgan_lite.chain.mixtures import best_gaussian_sample
+from ddgan_lite.chain.mixtures import GaussianMixture, best_gaussian_sample
 from ddgan_lite.data.toys import gaussian_grid, gaussian_line
+from ddgan_lite.evaluation.metrics import kl_to_uniform
 from ddgan_lite.exchange.javascript import to_javascript
 from ddgan_lite.figures import plots
 from ddgan_lite.files import results
@@ -74,6 +76,51 @@ def denoising(path: Path) -> None:
     save(figure, path)
 
 
+LEVELS = {  # of four steps: where the search on the page ends, from "even in log"
+    1: (0.098, 0.158, 0.291, 1.39),
+    2: (0.0117, 0.0273, 0.158, 1.13),
+    3: (0.00137, 0.0121, 0.128, 1.06),
+}
+
+
+def scales_of_spikes(number: int) -> GaussianMixture:
+    """Five spikes at a spacing of 1, each of them again five at a tenth of it, and so on."""
+    means = torch.zeros(1, 1, dtype=torch.float64)
+    for k in range(number):
+        means = (means[:, None] + gaussian_line(spacing=10.0**-k).means).reshape(-1, 1)
+    return GaussianMixture(means, 0.05 * 0.1 ** (number - 1))
+
+
+def levels(path: Path, n: int = 20_000) -> None:
+    """The samples of four best Gaussian steps, on the paper's levels and on those of a search."""
+    figure, axes = plt.subplots(2, 3, figsize=(10, 5.2), sharex=True)
+    bins = torch.linspace(-3, 3, 301, dtype=torch.float64)
+    for column, number in zip(axes.T, LEVELS, strict=True):
+        data = scales_of_spikes(number)
+        truth = data.sample(200_000, torch.Generator().manual_seed(1))[:, 0]
+        for ax, chosen in zip(column, (None, LEVELS[number]), strict=True):
+            rng = torch.Generator().manual_seed(0)
+            x = best_gaussian_sample(data, Diffusion(4, noise_levels=chosen), n, rng=rng)
+            off, nearest = (x - data.means.T).abs().min(1)
+            near = off < 3 * data.std[0]
+            kl = kl_to_uniform(torch.bincount(nearest[near], minlength=len(data.means)))
+            ax.hist(truth, bins, density=True, color=plots.DATA, alpha=0.4)
+            ax.hist(x[:, 0], bins, density=True, color=plots.MODEL, histtype="step")
+            ax.set(yticks=[], title=f"{near.double().mean():.0%} near a spike, KL {kl:.2f}")
+        column[1].set(xlabel=f"$x_0$, {('one scale', 'two scales', 'three scales')[number - 1]}")
+    axes[0, 0].set(ylabel="paper's levels")
+    axes[1, 0].set(ylabel="after a search")
+    save(figure, path)
+
+
+def found_levels(path: Path) -> None:
+    """For the button "Best found": the rows of bench_levels.json, if there are any."""
+    stored = results.folder() / "bench_levels.json"
+    rows = json.loads(stored.read_text()).get("rows", []) if stored.is_file() else []
+    rows = [{key: row[key] for key in ("scales", "levels")} for row in rows if "scales" in row]
+    path.write_text(f"globalThis.ddganLevels = {json.dumps(rows)};\n")
+
+
 def plane(model: DDGAN, path: Path) -> None:
     """2,000 samples at every step of the DDGAN, and where the best Gaussian steps end."""
     data, rng = gaussian_grid(), torch.Generator().manual_seed(0)
@@ -120,6 +167,8 @@ def write(book: Path) -> None:
     to_javascript(pictures, folder / "images-model.js", name=IMAGES, half=True)
     cover(gaussians, book / "_static" / "cover.webp")
     denoising(folder / "denoising.webp")
+    levels(folder / "levels.webp")
+    found_levels(folder / "levels-found.js")
     plane(gaussians, folder / "plane.webp")
     step(gaussians, folder / "step.webp")
     images(pictures, folder / "images.webp")

@@ -13,7 +13,7 @@ from ddgan_lite.evaluation.metrics import mixture_scores
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 
-PAGES = {"live-denoising": ["live-denoising"], "live-plane": ["live-plane", "live-step"]}
+PAGES = {"live-denoising": ["live-denoising", "live-levels"], "live-plane": ["live-plane", "live-step"]}
 PAGES["live-images"] = ["live-images"]
 
 
@@ -105,14 +105,16 @@ def live_denoising(browser, site):
 def test_one_bump_becomes_many_and_the_divergence_says_so(open_page):
     page = open_page("book/live-denoising.html")
     status = page.locator("#live-denoising [role=status]")
+    slide(page, "Steps in the chain", 12)
+    assert page.get_by_text("T = 200", exact=True).is_visible()
     assert "one bump" in status.inner_text() and "0.000 nats" in status.inner_text()
-    slide(page, "Steps in the chain", 11)
+    page.get_by_role("button", name="Show: As it opens").click()
     assert page.get_by_text("T = 4", exact=True).is_visible()
     state = page.evaluate("ddganLive.denoisingNow")
     assert state["bumps"] >= 3 and state["kl"] > 0.1
     assert f"{state['bumps']} bumps" in status.inner_text()
     assert f"{state['kl']:.3f} nats" in status.inner_text()
-    assert f"{state['bumps']} bumps" in page.locator("canvas").get_attribute("aria-label")
+    assert f"{state['bumps']} bumps" in page.locator("#live-denoising canvas").get_attribute("aria-label")
 
 
 def test_the_point_can_be_dragged_and_moved_by_keys(open_page):
@@ -140,6 +142,68 @@ def test_a_finger_drags_the_point(browser, site):
     page.touchscreen.tap(box["x"] + 0.25 * box["width"], box["y"] + 60)
     assert page.evaluate("ddganLive.denoisingNow.x") == pytest.approx(-1.6, abs=0.05)
     context.close()
+
+
+# -- N Gaussian steps and their noise levels -----------------------------------------------------
+
+
+def levels_now(page):
+    """What the page shows, once it has caught up with the controls."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.evaluate(
+        "(({ levels, hq3, klModes, klData, sum, data }) => "
+        "({ levels, hq3, klModes, klData, sum, modes: data.means.length }))(ddganLive.levelsNow)"
+    )
+
+
+def test_levels_are_chosen_by_buttons(open_page):
+    page = open_page("book/live-denoising.html")
+    opened = levels_now(page)
+    assert opened["levels"] == pytest.approx(Diffusion(4).noise_levels)
+    page.get_by_role("button", name="Even in log").click()
+    even = levels_now(page)
+    assert even["levels"] == pytest.approx([0.05 * 100 ** (k / 3) for k in range(4)])
+    assert even["hq3"] > 0.85 > 0.35 > opened["hq3"]
+    slide(page, "Gaussian steps", 7)
+    page.get_by_label("two scales").check()
+    seven = levels_now(page)
+    assert len(seven["levels"]) == 7 == page.get_by_role("slider", name="Noise level").count()
+    assert seven["modes"] == 25 and seven["klData"] < seven["sum"]
+    status = page.locator("#live-levels [role=status]").inner_text()
+    assert f"HQ3 {100 * seven['hq3']:.1f} %" in status and f"{seven['klModes']:.3f}" in status
+    assert f"{seven['klData']:.3f}" in page.locator("#live-levels canvas").get_attribute("aria-label")
+
+
+def test_a_search_lowers_the_divergence_and_says_so_once(open_page):
+    page = open_page("book/live-denoising.html")
+    page.get_by_role("button", name="Even in log").click()
+    before = levels_now(page)["klData"]
+    page.get_by_role("button", name="Search from here").click()
+    page.wait_for_function("ddganLive.levelsSearching === false")
+    found = levels_now(page)
+    assert found["klData"] < 0.2 * before and found["hq3"] > 0.97
+    assert page.locator("#live-levels [role=status]").get_attribute("aria-busy") is None
+
+
+def test_handles_are_moved_by_hand_and_by_keys_and_never_cross(open_page):
+    page = open_page("book/live-denoising.html", width=390)
+    handle = page.get_by_role("slider", name="Noise level of x2")
+    handle.focus()
+    page.keyboard.press("ArrowLeft")
+    levels = levels_now(page)["levels"]
+    assert levels[1] < 3.42 and levels[0] == pytest.approx(Diffusion(4).noise_levels[0])
+    assert float(handle.get_attribute("aria-valuenow")) == pytest.approx(levels[1], rel=0.02)
+    page.keyboard.press("Home")
+    levels = levels_now(page)["levels"]
+    assert levels[0] < levels[1] < 1.03 * levels[0]
+    page.get_by_role("slider", name="Noise level of x4").scroll_into_view_if_needed()
+    box = page.get_by_role("slider", name="Noise level of x4").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(0, box["y"], steps=5)
+    page.mouse.up()
+    levels = levels_now(page)["levels"]
+    assert levels == sorted(levels) and levels[3] < 1.03 * levels[2]
 
 
 # -- the networks --------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 (function () {
   "use strict";
   const live = globalThis.ddganLive;
-  const STEPS = [1000, 500, 200, 100, 50, 32, 16, 12, 8, 6, 5, 4, 3, 2, 1]; // of the chain
+  const STEPS = [1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 50, 100, 200, 500, 1000]; // of the chain
   const REACH = 3.2; // of both axes
   const DATA = {
     weights: Array(5).fill(0.2),
@@ -34,10 +34,21 @@
     Math.exp(-0.5 * ((x - mean) / std) ** 2) / (std * Math.sqrt(2 * Math.PI));
 
   live.mount("live-denoising", (root) => {
+    let state;
+    const view = live.canvas(root, {
+      label: "",
+      ratio: (width) => (width < 500 ? 0.95 : 0.62),
+      draw: (...place) => draw(state, ...place),
+    });
+    live.drag(view.canvas, (x) => {
+      where.value = (2 * x - 1) * REACH;
+      update();
+    }, "pan-y");
+    const status = live.status(root);
     const controls = live.element(root, "div", { class: "live-controls" });
     const steps = live.slider(controls, {
       label: "Steps in the chain",
-      min: 0, max: STEPS.length - 1, step: 1, value: 2,
+      min: 0, max: STEPS.length - 1, step: 1, value: STEPS.indexOf(4),
       show: (k) => `T = ${STEPS[k]}`,
     }, update);
     const time = live.slider(controls, {
@@ -50,17 +61,6 @@
       min: -REACH, max: REACH, step: 0.01, value: 0.3,
       show: (x) => `xₜ = ${x.toFixed(2)}`,
     }, update);
-    let state;
-    const view = live.canvas(root, {
-      label: "",
-      ratio: (width) => (width < 500 ? 0.95 : 0.62),
-      draw: (...place) => draw(state, ...place),
-    });
-    live.drag(view.canvas, (x) => {
-      where.value = (2 * x - 1) * REACH;
-      update();
-    }, "pan-y");
-    const status = live.status(root);
 
     function update() {
       const time_ = Math.max(time.value, 1 / STEPS[steps.value]); // the first step starts there
@@ -77,6 +77,17 @@
       );
       view.redraw();
     }
+    const set = (count, share, x) => () => {
+      steps.value = STEPS.indexOf(count);
+      time.value = share;
+      where.value = x;
+      update();
+      view.canvas.scrollIntoView({ block: "nearest" });
+    };
+    live.tries("try-denoising", [
+      set(4, 0.3, 0.3), set(200, 0.3, 0.3), set(8, 0.3, 0.3), set(4, 1, 0.3), set(4, 0.25, 0.3),
+      set(1, 1, 0.3),
+    ]);
     update();
   });
 

@@ -62,6 +62,39 @@
     return made;
   };
 
+  /** One of several words, as a row of radio buttons; changed(k) hears which. */
+  live.choice = function (parent, legend, words, changed) {
+    const box = live.element(parent, "fieldset", { class: "live-choice" });
+    live.element(box, "legend", {}, legend);
+    const inputs = words.map((word, k) => {
+      const label = live.element(box, "label");
+      const input = live.element(label, "input", { type: "radio", name: legend, value: k });
+      label.append(` ${word}`);
+      input.addEventListener("change", () => changed(k));
+      return input;
+    });
+    inputs[0].checked = true;
+    return {
+      get value() {
+        return inputs.findIndex((input) => input.checked);
+      },
+      set value(k) {
+        inputs[k].checked = true;
+      },
+    };
+  };
+
+  /** Give each item of the list after #id a button that does what the item tells the reader to. */
+  live.tries = function (id, deeds) {
+    const items = document.querySelectorAll(`#${id} ~ ol > li, #${id} ol > li`);
+    deeds.forEach((deed, k) => {
+      const words = items[k].querySelector("strong")?.textContent ?? items[k].textContent;
+      const button = live.button(items[k].querySelector("p") ?? items[k], "Show", deed);
+      button.classList.add("live-try");
+      button.setAttribute("aria-label", `Show: ${words.replace(/\\[()]/g, "")}`);
+    });
+  };
+
   /** A line of text that screen readers announce when it changes. */
   live.status = (parent) => live.element(parent, "p", { role: "status", class: "live-status" });
 
