@@ -65,9 +65,9 @@ def _sample(args: argparse.Namespace) -> None:
     for name in ("n", "batch"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}.")
-    out = Path(args.out)
+    out, how = Path(args.out), {"labels": args.label, "guidance": args.guidance}
     if out.suffix == ".png":
-        print(write_grid(model, out, args.n, args.seed))
+        print(write_grid(model, out, args.n, args.seed, **how))
         return
     if out.suffix:
         raise ValueError(f"--out must be a .png file or a folder, got {out}.")
@@ -76,7 +76,7 @@ def _sample(args: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     rng = torch.Generator(model.device).manual_seed(args.seed)
     for first in tqdm(range(0, args.n, args.batch), unit="batch"):
-        batch = model.sample(min(args.batch, args.n - first), rng=rng)
+        batch = model.sample(min(args.batch, args.n - first), rng=rng, **how)
         for number, image in enumerate(batch, start=first):
             name = out / f"{number:06d}.png"
             save_image(image, name, normalize=True, value_range=(-1, 1))
@@ -194,6 +194,8 @@ def parser() -> argparse.ArgumentParser:
     )
     sample.add_argument("--n", type=int, default=64, help="how many (64)")
     sample.add_argument("--out", default="samples.png", help="a .png for a grid, or a folder")
+    sample.add_argument("--label", type=int, help="what to draw, 0, 1, .. (anything)")
+    sample.add_argument("--guidance", type=float, default=1.0, help="stress on the label (1)")
     sample.add_argument("--seed", type=int, default=0, help="of the noise (0)")
     sample.add_argument("--batch", type=int, default=500, help="images in memory at once (500)")
 

@@ -246,7 +246,11 @@ def refused(sentence, *args, **options):
 
 
 def test_folders_without_images_are_refused(tmp_path):
-    refused("is neither a folder nor one of the sets photographs, mnist, ", tmp_path / "no", size=8)
+    refused(
+        "is neither a folder nor one of the sets photographs, digits, mnist, ",
+        tmp_path / "no",
+        size=8,
+    )
     refused("cifar is neither a folder", "cifar")
     (tmp_path / "notes.txt").write_text("no image")
     refused(r"holds no images \(\.apng, \.bmp, ", tmp_path, size=8)

@@ -134,7 +134,7 @@ def test_the_judge_reads_held_out_digits_channel_by_channel():
 @pytest.mark.parametrize(
     ("stacks", "sentence"),
     [
-        (torch.zeros(5, 1, 8, 8), r"samples of shape \(3, 8, 8\), got a tensor \(5, 1, 8, 8\)"),
+        (torch.zeros(5, 3, 8, 9), r"samples of shape \(3, 8, 8\), got a tensor \(5, 3, 8, 9\)"),
         (torch.full((5, 3, 8, 8), torch.nan), "the samples hold values that are not finite"),
     ],
 )

@@ -10,6 +10,8 @@ from ddgan_lite.data.toys import MIXTURES, StackedDigits
 from ddgan_lite.training import presets
 from ddgan_lite.training.presets import PRESETS, QUICK, load_data, parse, preset
 
+TOYS = {"gaussians", "stacked_digits", "digits"}  # small as they are
+
 # What the published runs have in common, and what each has of its own.
 COMMON = {
     "latent_dim": 100,
@@ -90,7 +92,7 @@ def test_a_quick_preset_is_small_and_has_as_many_denoising_steps(name):
     quick, full = preset(name, quick=True), preset(name)
     assert type(quick.config) is type(full.config)
     assert quick.config.num_steps == full.config.num_steps
-    if name in ("gaussians", "stacked_digits"):
+    if name in TOYS:
         assert quick == full  # small as it is
     else:
         assert quick.settings.steps <= 1000
@@ -98,7 +100,7 @@ def test_a_quick_preset_is_small_and_has_as_many_denoising_steps(name):
 
 
 def test_every_image_preset_has_a_quick_size():
-    assert QUICK.keys() == PRESETS.keys() - {"gaussians", "stacked_digits"}
+    assert QUICK.keys() == PRESETS.keys() - TOYS
 
 
 def test_the_speedrun_makes_a_file_small_enough_for_git_and_sees_the_data_often():

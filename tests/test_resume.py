@@ -156,6 +156,7 @@ OTHER = {
     "reconstruction": 1.0,
     "r1_interval": 2,
     "ema_decay": 0.8,
+    "label_drop": 0.2,
     "fresh_fake": True,
     "seed": 1,
     "step_weights": (1, 1, 2),

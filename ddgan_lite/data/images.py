@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from itertools import count, islice
+from itertools import count, islice, tee
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ddgan_lite.data.stored import MODES, DataError, StoredImages, checked
+from ddgan_lite.data.toys import Digits
 
 # What torchvision downloads: the name of its reader, the folder under the root.
 DOWNLOADS = {
@@ -25,7 +26,8 @@ PLACES = {
     "celeba_hq_256": ("celeba/celeba-lmdb/train.lmdb", None, "github.com/NVlabs/NVAE makes one"),
     "lsun_church_256": ("church_outdoor_train_lmdb", 120_000, "github.com/fyu/lsun has one"),
 }
-IMAGE_SETS = ("photographs", *DOWNLOADS, *PLACES)
+FIXED = ("digits", *DOWNLOADS)  # in size, and with a held-out part
+IMAGE_SETS = ("photographs", *FIXED, *PLACES)
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -71,7 +73,7 @@ class Images:
 
     Attributes:
         shape: (C, H, W).
-        labels: (N,) int64 where a set has them, else None.
+        labels: (N,) int64, from 0 on, where a set has them, else None.
 
     Raises:
         DataError: if ``images`` has another type or shape.
@@ -89,7 +91,8 @@ class Images:
             raise DataError(f"{name} must be uint8 (N, C, H, W), not {images.dtype} {shape}.")
         if shape[0] < 2:
             raise DataError(f"{name} holds too few images: {shape[0]}, and 2 are the least.")
-        self.images, self.name, self.flip, self.labels = images, name, flip, None
+        self.images, self.name, self.flip = images, name, flip
+        self.labels: Tensor | None = getattr(images, "labels", None)
         self.shape = shape[1:]
 
     def __len__(self) -> int:
@@ -124,9 +127,20 @@ class Images:
             >>> images.sample(5).shape, images.sample(5).unique()
             (torch.Size([5, 1, 2, 2]), tensor([-1.]))
         """
+        return self.sample_labelled(n, rng)[0]
+
+    def sample_labelled(self, n: int, rng: torch.Generator | None = None) -> tuple:
+        """The same images with their labels (n,); None where the set has none.
+
+        Example:
+            >>> x, labels = digits().sample_labelled(5)
+            >>> x.shape, labels.shape
+            (torch.Size([5, 1, 8, 8]), torch.Size([5]))
+        """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}.")
-        return to_unit(self.load(torch.randint(len(self), (n,), generator=rng)))
+        indices = torch.randint(len(self), (n,), generator=rng)
+        return to_unit(self.load(indices)), None if self.labels is None else self.labels[indices]
 
     def batches(
         self,
@@ -137,7 +151,8 @@ class Images:
         part: slice = slice(None),
         device: str | torch.device = "cpu",
         workers: int = 0,
-    ) -> Iterator[Tensor]:
+        labelled: bool = False,
+    ) -> Iterator:
         """Endless batches for training: uint8 (n, C, H, W) on ``device``.
 
         One random permutation of the set follows another without a gap, so a batch may end an
@@ -152,6 +167,7 @@ class Images:
                 of p.
             device: a set in memory is copied there whole, once per call, unless it is there.
             workers: processes that decode stored images ahead of time.
+            labelled: yield pairs, the images and their labels (n,); None where the set has none.
 
         Raises:
             ValueError: if a number is out of range, or ``part`` leaves nothing of a batch.
@@ -165,16 +181,35 @@ class Images:
             raise ValueError(f"{part} leaves nothing of a batch of {batch_size}.")
         walk = _walk(len(self), seed, start * batch_size)
         order = (list(islice(walk, batch_size))[part] for _ in count())
+        if labelled:
+            order, again = tee(order)
+            labels = (None if self.labels is None else self.labels[rows] for rows in again)
         if isinstance(self.images, Tensor):
             images = self.images.to(device)
-            return (images[torch.tensor(indices, device=device)] for indices in order)
-        pin = torch.device(device).type == "cuda"
-        own = torch.Generator()  # or the loader would draw from the global one
-        # No batch size: the lists of indices are the batches.
-        loader = DataLoader(
-            self.images, None, sampler=order, num_workers=workers, pin_memory=pin, generator=own
-        )
-        return (checked(images).to(device, non_blocking=True) for images in loader)
+            batches = (images[torch.tensor(indices, device=device)] for indices in order)
+        else:
+            pin = torch.device(device).type == "cuda"
+            own = torch.Generator()  # or the loader would draw from the global one
+            # No batch size: the lists of indices are the batches.
+            loader = DataLoader(
+                self.images, None, sampler=order, num_workers=workers, pin_memory=pin, generator=own
+            )
+            batches = (checked(images).to(device, non_blocking=True) for images in loader)
+        return zip(batches, labels, strict=False) if labelled else batches
+
+
+def digits(train: bool = True) -> Images:
+    """scikit-learn's grey 8 x 8 digits: two thirds of them, or the held-out third; labels 0..9.
+
+    Example:
+        >>> held_out = digits(train=False)
+        >>> len(held_out), held_out.shape, held_out.labels.unique().tolist()
+        (599, (1, 8, 8), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    """
+    found = Digits("train" if train else "test")
+    images = Images(to_bytes(found.images.unsqueeze(1)), name="digits")
+    images.labels = found.labels
+    return images
 
 
 def photographs(size: int = 32, channels: int = 3, number: int = 10_000) -> Images:
@@ -279,22 +314,26 @@ def load_images(
     """A set of images by its name, or the images of a folder.
 
     - ``photographs``: 10,000 crops, 32 x 32 unless ``size``; see :func:`photographs`. Flip.
+    - ``digits``: 1,198 of scikit-learn's, one channel, 8 x 8; labels 0..9.
     - ``mnist``: 60,000 digits, one channel, padded to 32 x 32; labels 0..9.
     - ``stacked_mnist``: 120,000 random triplets of them as channels; labels 0..999.
     - ``cifar10``: 50,000 images, 32 x 32; labels 0..9. Flip.
     - ``celeba_hq_256``, ``lsun_church_256`` (the first 120,000): folder or LMDB, 256 x 256
       unless ``size``. Flip.
-    - a path (``./mnist`` if a set has that name): folder or LMDB, scaled to ``size``.
+    - a path (``./mnist`` if a set has that name): folder or LMDB, scaled to ``size``. If every
+      image of a folder lies in a subfolder, these are the labels 0, 1, .. in the order of names.
 
     Args:
         source: a name or a path.
         size: side in pixels.
-        channels: 3 unless given, or 1. Those of MNIST and CIFAR-10 are fixed, as is their size.
+        channels: 3 unless given, or 1. Those of the digits, MNIST and CIFAR-10 are fixed, as is
+            their size.
         crop: of a folder or an LMDB, ``"center"`` or ``"none"``: see :class:`StoredImages`.
         flip: whether training should mirror half of the images, unless as above.
         root: the folder with the published sets.
         download: get MNIST or CIFAR-10 if it is not there.
-        train: the training part; False is the held-out part, which MNIST and CIFAR-10 have.
+        train: the training part; False is the held-out part, which the digits, MNIST and CIFAR-10
+            have.
         memory: in bytes. A folder or an LMDB that takes no more is decoded here, a larger one
             image by image as training goes.
 
@@ -318,14 +357,14 @@ def load_images(
         raise ValueError(f"channels must be 1 or 3, got {channels}.")
     if size is not None and size < 1:
         raise ValueError(f"size must be at least 1, got {size}.")
-    if not train and source not in DOWNLOADS:
+    if not train and source not in FIXED:
         raise DataError(f"{source} has no held-out part: give a folder that is one.")
     root = Path(root).expanduser()
     if source == "photographs":
         images = photographs(size or 32, channels or 3)
-    elif source in DOWNLOADS:
-        images = _downloaded(source, root, train, download)
-        if images.shape != (channels or images.shape[0], size or 32, size or 32):
+    elif source in FIXED:
+        images = digits(train) if source == "digits" else _downloaded(source, root, train, download)
+        if images.shape != (channels or images.shape[0], *[size or images.shape[1]] * 2):
             raise DataError(f"{source} has the shape {images.shape}: omit size and channels.")
     else:
         images = _stored(source, root, size, channels or 3, crop)

@@ -71,6 +71,8 @@ class StoredImages:
 
     Attributes:
         shape: (N, C, H, W).
+        labels: (N,) int64, numbering the subfolders that hold the images; None if some image lies
+            in none.
 
     Raises:
         DataError: if ``path`` holds no images, or is an LMDB that cannot be read.
@@ -98,6 +100,9 @@ class StoredImages:
         if not self.entries:
             raise DataError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))}).")
         self.shape = torch.Size((len(self.entries), channels, size, size))
+        homes = [f.relative_to(path).parts[:-1][:1] for f in self.entries if isinstance(f, Path)]
+        number = {home: k for k, home in enumerate(sorted(set(homes)))}
+        self.labels = torch.tensor([number[h] for h in homes]) if homes and all(homes) else None
 
     def decode(self, index: int) -> Tensor:
         """One image, uint8 (C, H, W).

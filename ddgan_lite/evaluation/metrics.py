@@ -128,13 +128,13 @@ def sliced_wasserstein(a: Tensor, b: Tensor, projections: int = 256, seed: int =
 
 
 def read_digits(stacks: Tensor) -> Tensor:
-    """What a classifier reads in stacked digits: (n, 3, 8, 8) -> (n, 3), whole numbers 0..9.
+    """What a classifier reads in digits, one per channel: (n, C, 8, 8) -> (n, C), numbers 0..9.
 
     A support vector machine that has learned the training digits; it reads 99.3 % of the held-out
     ones (chapter 06). It calls everything a digit, noise included.
 
     Raises:
-        ValueError: if the samples are not finite or not such stacks.
+        ValueError: if the samples are not finite or not such images.
 
     Example:
         >>> from ddgan_lite import StackedDigits
@@ -142,8 +142,9 @@ def read_digits(stacks: Tensor) -> Tensor:
         >>> torch.equal(read_digits(stacks) @ torch.tensor([100, 10, 1]), modes)
         True
     """
-    check_samples(stacks, (3, 8, 8))
-    return torch.tensor(_judge().predict(stacks.reshape(-1, 64).cpu().numpy())).reshape(-1, 3)
+    check_samples(stacks, (*stacks.shape[1:2], 8, 8))
+    read = _judge().predict(stacks.reshape(-1, 64).cpu().numpy())
+    return torch.tensor(read).reshape(stacks.shape[:2])
 
 
 @cache

@@ -22,12 +22,16 @@ class DDGAN(nn.Module):
     then puts back the noise that belongs at x_{t-1}. Different latents z give different
     guesses, so one step can have many modes.
 
+    With ``classes`` in its configuration both networks are given a label as well, and sampling can
+    ask for one (:meth:`predict` says how strongly).
+
     Args:
         config: the networks, for example :class:`ddgan_lite.networks.MLPConfig`.
         step_weights: relative frequency of t = 1..T in training; uniform, as in the paper,
             when left out.
 
     Attributes:
+        classes: of the labels, 0 without.
         diffusion: the chain that ``config`` names. A model that is given another one cannot be
             saved: a file holds the configuration.
         generator, discriminator: the two networks being trained. A model loaded from an
@@ -48,6 +52,7 @@ class DDGAN(nn.Module):
     def __init__(self, config: Config, *, step_weights: Sequence[float] | None = None):
         super().__init__()
         self.config = config
+        self.classes: int = getattr(config, "classes", 0)
         self.diffusion = chain_of(config)
         self.generator = config.build_generator()
         self.discriminator: nn.Module | None = config.build_discriminator()
@@ -77,9 +82,11 @@ class DDGAN(nn.Module):
     # -- what training asks of an adversarial model ------------------------------------------
 
     def real_pair(
-        self, x_0: Tensor, rng: torch.Generator | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        self, x_0: Tensor, rng: torch.Generator | None = None, y: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """A true x_{t-1} and its condition (x_t, t), with t drawn by ``step_weights``.
+
+        With the labels y (n,) of x_0 the condition is (x_t, t, y).
 
         Example:
             >>> from ddgan_lite import MLPConfig
@@ -95,12 +102,12 @@ class DDGAN(nn.Module):
             rng,
         )
         x_prev, x_t = self.diffusion.q_sample_pair(x_0, t, rng)
-        return x_prev, (x_t, t)
+        return x_prev, (x_t, t) if y is None else (x_t, t, y)
 
     def fake_like(
         self,
         real: Tensor,
-        condition: tuple[Tensor, Tensor],
+        condition: tuple[Tensor, ...],
         rng: torch.Generator | None = None,
         guess: Tensor | None = None,
     ) -> Tensor:
@@ -116,8 +123,8 @@ class DDGAN(nn.Module):
             >>> model.discriminator(fake, *condition).shape
             torch.Size([3])
         """
-        x_t, t = condition
-        guess = self.predict(x_t, t, rng=rng) if guess is None else guess
+        x_t, t, *y = condition
+        guess = self.predict(x_t, t, None, *y, rng=rng) if guess is None else guess
         return self.diffusion.posterior_sample(guess, x_t, t, rng)
 
     # -- sampling ----------------------------------------------------------------------------
@@ -137,11 +144,25 @@ class DDGAN(nn.Module):
         x_t: Tensor,
         t: Tensor,
         z: Tensor | None = None,
+        y: Tensor | None = None,
         *,
+        guidance: float = 1.0,
         weights: str = "raw",
         rng: torch.Generator | None = None,
     ) -> Tensor:
         """The generator's guess of x_0: x_t (n, *shape), t (n,), z (n, latent_dim) or drawn.
+
+        With labels y (n,) and ``guidance`` w it is G(z) + w (G(z, y) - G(z)), both with the same
+        z: 0 ignores the label, 1 is the guess for it, more goes beyond. In a diffusion model, where
+        this comes from (Ho and Salimans 2021), what is extrapolated is a score, or a mean of x_0:
+        one number for each x_t. Here it is the difference of two *draws*, paired by their latent.
+        Nothing in training asks that one z mean the same with and without a label, so a guess
+        for w > 1 is a draw from no distribution that anything names; what it does to quality and
+        variety is an empirical matter (``book/results/guidance.json`` for digits).
+
+        Raises:
+            ValueError: if x_t has another shape than the model's samples, or there is no label for
+                the guidance to follow.
 
         Example:
             >>> from ddgan_lite import MLPConfig
@@ -156,7 +177,13 @@ class DDGAN(nn.Module):
                 f"got {tuple(x_t.shape[1:])}."
             )
         z = self.draw_latent(len(x_t), rng) if z is None else z
-        return self.network(weights)(x_t, t, z)
+        if guidance != 1 and (y is None or not math.isfinite(guidance)):
+            raise ValueError(f"guidance is a finite number and needs labels, got {guidance}.")
+        network = self.network(weights)
+        if y is None or guidance == 1:
+            return network(x_t, t, z) if y is None else network(x_t, t, z, y)
+        free = network(x_t, t, z)
+        return free + guidance * (network(x_t, t, z, y) - free)
 
     def network(self, weights: str = "averaged") -> nn.Module:
         """The generator with these weights; ``weights`` as in :meth:`sample_steps`.
@@ -176,12 +203,41 @@ class DDGAN(nn.Module):
             return self.averaged.module
         return self.generator
 
+    def label_rows(self, labels: int | Sequence[int] | Tensor | None, n: int) -> Tensor | None:
+        """One label for all of n samples, or one for each, as y (n,); None stays None.
+
+        Among several the number of classes stands for no label.
+
+        Raises:
+            ValueError: if the model knows no such labels, or they are not n.
+
+        Example:
+            >>> from ddgan_lite import MLPConfig
+            >>> DDGAN(MLPConfig(classes=10)).label_rows(3, n=2)
+            tensor([3, 3])
+            >>> DDGAN(MLPConfig()).label_rows(3, n=2)
+            Traceback (most recent call last):
+                ...
+            ValueError: this model was trained without labels: none can be asked for.
+        """
+        if labels is None:
+            return None
+        classes, y = self.classes, torch.as_tensor(labels, device=self.device)
+        if not classes:
+            raise ValueError("this model was trained without labels: none can be asked for.")
+        whole = y.dtype == torch.long and y.shape in ((), (n,))
+        if not whole or y.min() < 0 or y.max() >= classes + y.ndim:
+            raise ValueError(f"labels must be 1 or {n} of 0..{classes - 1}, got {labels!r}.")
+        return y.expand(n)
+
     @torch.no_grad()
     def sample_steps(
         self,
         n: int,
         *,
         x_T: Tensor | None = None,
+        labels: int | Sequence[int] | Tensor | None = None,
+        guidance: float = 1.0,
         weights: str = "averaged",
         rng: torch.Generator | None = None,
     ) -> Iterator[Tensor]:
@@ -190,6 +246,9 @@ class DDGAN(nn.Module):
         Args:
             n: number of samples, at least 1.
             x_T: where to start; drawn from N(0, I) when left out.
+            labels: of a model with classes: one for all, or one for each sample, where the
+                number of classes stands for none. Left out: none.
+            guidance: how strongly the label is followed, see :meth:`predict`.
             weights: ``"averaged"`` for the moving average (the plain weights of a model that
                 has none), ``"raw"`` for the weights being trained.
             rng: random generator, on the model's device.
@@ -207,7 +266,8 @@ class DDGAN(nn.Module):
         x = torch.randn(shape, generator=rng, device=self.device) if x_T is None else x_T
         if tuple(x.shape) != shape:
             raise ValueError(f"x_T must have shape {shape}, got {tuple(x.shape)}.")
-        yield from self.denoise_steps(x, self.diffusion.num_steps, weights=weights, rng=rng)
+        how = {"labels": labels, "guidance": guidance, "weights": weights, "rng": rng}
+        yield from self.denoise_steps(x, self.diffusion.num_steps, **how)
 
     @torch.no_grad()
     def denoise_steps(
@@ -215,6 +275,8 @@ class DDGAN(nn.Module):
         x_t: Tensor,
         t: int,
         *,
+        labels: int | Sequence[int] | Tensor | None = None,
+        guidance: float = 1.0,
         weights: str = "averaged",
         rng: torch.Generator | None = None,
     ) -> Iterator[Tensor]:
@@ -226,7 +288,7 @@ class DDGAN(nn.Module):
         Args:
             x_t: where to start (n, *shape).
             t: its noise level, 1..T.
-            weights, rng: as in :meth:`sample_steps`.
+            labels, guidance, weights, rng: as in :meth:`sample_steps`.
 
         Example:
             >>> from ddgan_lite import MLPConfig
@@ -236,10 +298,11 @@ class DDGAN(nn.Module):
             3
         """
         self.diffusion.check_t(t)
+        y = self.label_rows(labels, len(x_t))
         yield x_t
         for step in range(t, 0, -1):
             steps = torch.full((len(x_t),), step, device=x_t.device)
-            x_0 = self.predict(x_t, steps, weights=weights, rng=rng)
+            x_0 = self.predict(x_t, steps, None, y, guidance=guidance, weights=weights, rng=rng)
             x_t = self.diffusion.posterior_sample(x_0, x_t, step, rng)
             yield x_t
 
@@ -247,6 +310,8 @@ class DDGAN(nn.Module):
         self,
         n: int,
         *,
+        labels: int | Sequence[int] | Tensor | None = None,
+        guidance: float = 1.0,
         weights: str = "averaged",
         rng: torch.Generator | None = None,
         batch_size: int | None = None,
@@ -266,9 +331,11 @@ class DDGAN(nn.Module):
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}.")
         at_once = batch_size or max(1, 128 * 3 * 32 * 32 // math.prod(self.config.shape))
+        y, how = self.label_rows(labels, n), {"guidance": guidance, "weights": weights, "rng": rng}
         batches = []
         for start in range(0, n, at_once):
-            for x in self.sample_steps(min(at_once, n - start), weights=weights, rng=rng):
+            some, own = min(at_once, n - start), None if y is None else y[start : start + at_once]
+            for x in self.sample_steps(some, labels=own, **how):
                 x_0 = x  # the earlier steps are let go
             batches.append(x_0)
         return torch.cat(batches)

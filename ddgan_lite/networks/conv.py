@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ddgan_lite.networks.layers import Labelled
 from ddgan_lite.networks.toy import OneHot, as_tuples, check_chain, check_least, mlp
 
 _SLOPE = 0.2  # of every LeakyReLU
@@ -28,6 +29,7 @@ class ConvConfig:
         levels: how often the size is halved between the image and the dense layers.
         beta_min, beta_max, noise_levels: the chain, as in
             :class:`~ddgan_lite.chain.diffusion.Diffusion`.
+        classes: of the labels that both networks are given; 0: there are none.
 
     Raises:
         ValueError: if a size is out of range, or the chain is none.
@@ -50,10 +52,11 @@ class ConvConfig:
     beta_min: float = 0.1
     beta_max: float = 20.0
     noise_levels: tuple[float, ...] | None = None
+    classes: int = 0
 
     def __post_init__(self):
         as_tuples(self, "shape", "noise_levels")
-        check_least(self, num_steps=1, latent_dim=0, width=1, hidden=1, levels=1)
+        check_least(self, num_steps=1, latent_dim=0, width=1, hidden=1, levels=1, classes=0)
         check_square(self.shape, 2**self.levels)
         check_chain(self)
 
@@ -109,10 +112,10 @@ class ConvGenerator(nn.Module):
     def __init__(self, config: ConvConfig):
         super().__init__()
         channels, size, _ = config.shape
-        self.time = OneHot(config.num_steps)
+        self.time = Labelled(config.classes, OneHot(config.num_steps))
         widths = [config.width * 2**level for level in range(config.levels, -1, -1)]
         self.coarse = (widths[0], size >> config.levels, size >> config.levels)
-        inputs = math.prod(config.shape) + config.latent_dim + config.num_steps
+        inputs = math.prod(config.shape) + config.latent_dim + config.num_steps + config.classes
         self.dense = mlp(inputs, math.prod(self.coarse), config.hidden, 3, _SLOPE)
         self.upsample = nn.ModuleList(
             nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)
@@ -122,9 +125,9 @@ class ConvGenerator(nn.Module):
         self.out = nn.Conv2d(config.width, channels, 3, padding=1)
         self.act = nn.LeakyReLU(_SLOPE)
 
-    def forward(self, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
-        """x_t (n, C, H, W), t (n,) in 1..T, z (n, latent_dim) -> x_0 (n, C, H, W)."""
-        inputs = torch.cat([x_t.flatten(1), z, self.time(t)], dim=1)
+    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """x_t (n, C, H, W), t (n,) in 1..T, z (n, latent_dim), y (n,) -> x_0 (n, C, H, W)."""
+        inputs = torch.cat([x_t.flatten(1), z, self.time(t, y)], dim=1)
         h = self.act(self.dense(inputs)).reshape(-1, *self.coarse)
         for upsample in self.upsample:
             h = self.act(upsample(h))
@@ -144,18 +147,18 @@ class ConvDiscriminator(nn.Module):
     def __init__(self, config: ConvConfig):
         super().__init__()
         channels, size, _ = config.shape
-        self.time = OneHot(config.num_steps)
+        self.time = Labelled(config.classes, OneHot(config.num_steps))
         self.pair = nn.Conv2d(2 * channels, config.width, 3, padding=1)
-        self.step = nn.Linear(config.num_steps, config.width)
+        self.step = nn.Linear(config.num_steps + config.classes, config.width)
         widths = [config.width * 2**level for level in range(config.levels + 1)]
         self.downsample = downsamplers(widths)
         features = widths[-1] * (size >> config.levels) ** 2
-        self.dense = mlp(features + config.num_steps, 1, config.hidden, 3, _SLOPE)
+        self.dense = mlp(features + self.step.in_features, 1, config.hidden, 3, _SLOPE)
         self.act = nn.LeakyReLU(_SLOPE)
 
-    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """x_prev and x_t (n, C, H, W), t (n,) in 1..T -> logits (n,)."""
-        step = self.time(t)
+    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """x_prev and x_t (n, C, H, W), t (n,) in 1..T, y (n,) -> logits (n,)."""
+        step = self.time(t, y)
         h = self.pair(torch.cat([x_prev, x_t], dim=1))
         h = self.act(h + self.step(step)[:, :, None, None])
         for downsample in self.downsample:

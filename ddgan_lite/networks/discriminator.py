@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddgan_lite.networks.layers import MinibatchStd, Resample, TimeEmbedding, conv, join, linear
+from ddgan_lite.networks.layers import MinibatchStd, Resample, TimeNetwork, conv, join, linear
 
 # Channels of the blocks in units of the width, and whether a block halves the resolution:
 # the two published discriminators, for 32 and for 256 pixels.
@@ -53,6 +53,7 @@ class ImageDiscriminator(nn.Module):
         time_dim: size of the time embedding.
         blocks: (multiple of the width, halve?) of each block, as in :data:`BLOCKS`.
         silent_start: start the tail's convolution at 0, so that every logit starts at 0.
+        classes: of the labels; 0: there are none.
 
     Example:
         >>> discriminator = ImageDiscriminator(3, 4, 8, BLOCKS["small"], silent_start=True)
@@ -68,15 +69,10 @@ class ImageDiscriminator(nn.Module):
         time_dim: int,
         blocks: Sequence[tuple[int, bool]],
         silent_start: bool,
+        classes: int = 0,
     ):
         super().__init__()
-        self.time = nn.Sequential(
-            TimeEmbedding(time_dim),
-            linear(time_dim, time_dim),
-            nn.LeakyReLU(0.2),
-            linear(time_dim, time_dim),
-            nn.LeakyReLU(0.2),
-        )
+        self.time = TimeNetwork(classes, time_dim, time_dim, nn.LeakyReLU(0.2))
         fan = 2 * width
         self.stem = conv(2 * channels, fan, 1)
         self.blocks = nn.ModuleList()
@@ -87,9 +83,9 @@ class ImageDiscriminator(nn.Module):
         self.tail = conv(fan + 1, fan, scale=0 if silent_start else 1)
         self.logit = linear(fan, 1)
 
-    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """x_prev and x_t (n, C, H, W), t (n,) in 1..T -> logits (n,)."""
-        time = self.time(t)
+    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """x_prev and x_t (n, C, H, W), t (n,) in 1..T, y (n,) -> logits (n,)."""
+        time = self.time(t, y)
         h = self.stem(torch.cat([x_prev, x_t], dim=1))
         for block in self.blocks:
             h = block(h, time)

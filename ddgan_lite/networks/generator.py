@@ -17,7 +17,7 @@ from ddgan_lite.networks.layers import (
     Blur,
     PixelNorm,
     Resample,
-    TimeEmbedding,
+    TimeNetwork,
     conv,
     group_count,
     join,
@@ -102,6 +102,7 @@ class UNetGenerator(nn.Module):
         blocks: residual blocks per level on the way down, one more on the way up.
         attention_size: the feature-map width that gets attention, besides the middle.
         style_dim, mapping_depth: size of w, and hidden layers of the mapping z -> w.
+        classes: of the labels; 0: there are none.
 
     At initialisation the output is 0: the last layer starts silent.
 
@@ -122,6 +123,7 @@ class UNetGenerator(nn.Module):
         attention_size: int,
         style_dim: int,
         mapping_depth: int,
+        classes: int = 0,
     ):
         super().__init__()
         channels, _, size = shape
@@ -131,13 +133,7 @@ class UNetGenerator(nn.Module):
             mapping += [linear(fan_in, style_dim), nn.SiLU()]
         self.mapping = nn.Sequential(*mapping)
         # Every block applies a SiLU to the embedding first; it is applied once, here.
-        self.time = nn.Sequential(
-            TimeEmbedding(width),
-            linear(width, time_dim),
-            nn.SiLU(),
-            linear(time_dim, time_dim),
-            nn.SiLU(),
-        )
+        self.time = TimeNetwork(classes, width, time_dim, nn.SiLU())
 
         def block(fan_in: int, fan_out: int, direction: str | None = None) -> ResBlock:
             return ResBlock(fan_in, fan_out, time_dim, style_dim, direction)
@@ -177,9 +173,9 @@ class UNetGenerator(nn.Module):
         self.norm = nn.GroupNorm(group_count(fan), fan, eps=1e-6)
         self.head = conv(fan, channels, scale=0)
 
-    def forward(self, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
-        """x_t (n, C, H, W), t (n,) in 1..T, z (n, latent_dim) -> x_0 (n, C, H, W)."""
-        w, time = self.mapping(z), self.time(t)
+    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """x_t (n, C, H, W), t (n,) in 1..T, z (n, latent_dim), y (n,) -> x_0 (n, C, H, W)."""
+        w, time = self.mapping(z), self.time(t, y)
 
         def through(stage: nn.ModuleList, h: Tensor) -> Tensor:
             for layer in stage:

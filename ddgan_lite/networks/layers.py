@@ -153,6 +153,53 @@ class TimeEmbedding(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
+class Labelled(nn.Sequential):
+    """Layers over a row for t and, beside it, a one-hot row for the label: zeros where none is.
+
+    The first linear layer adds a learned vector for every label, as an embedding would.
+
+    Args:
+        classes: labels are 0..classes - 1; ``classes`` itself stands for none.
+        time: what turns t (n,) into rows.
+        layers: what follows, if anything.
+
+    Example:
+        >>> rows = Labelled(3, TimeEmbedding(2))
+        >>> rows(torch.tensor([1, 1]), torch.tensor([0, 3])).tolist()  # the label 0, and none
+        [[0.0, 1.0, 1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0, 0.0]]
+    """
+
+    def __init__(self, classes: int, time: nn.Module, *layers: nn.Module):
+        super().__init__(time, *layers)
+        self.classes = classes
+        self.register_buffer("rows", torch.eye(classes + 1)[:, :classes], persistent=False)
+
+    def forward(self, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """t (n,) in 1..T, y (n,) in 0..classes, or left out: no labels -> (n, ...)."""
+        time, *layers = self
+        h = time(t)
+        if self.classes:
+            y = torch.full_like(t, self.classes) if y is None else y
+            h = torch.cat([h, self.rows[y]], dim=1)
+        for layer in layers:
+            h = layer(h)
+        return h
+
+
+class TimeNetwork(Labelled):
+    """The same with two linear layers, an activation after each: (n, width).
+
+    Example:
+        >>> network = TimeNetwork(10, 8, width=16, act=nn.SiLU())
+        >>> network(torch.tensor([1, 4]), torch.tensor([7, 3])).shape
+        torch.Size([2, 16])
+    """
+
+    def __init__(self, classes: int, size: int, width: int, act: nn.Module):
+        first, second = linear(size + classes, width), linear(width, width)
+        super().__init__(classes, TimeEmbedding(size), first, act, second, act)
+
+
 class PixelNorm(nn.Module):
     """Scale each row to mean square 1 (Karras et al. 2018).
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddgan_lite.networks.conv import check_square, downsamplers
+from ddgan_lite.networks.layers import Labelled
 from ddgan_lite.networks.toy import OneHot, as_tuples, check_chain, check_least, mlp
 
 _SLOPE = 0.2  # of every LeakyReLU
@@ -34,6 +35,7 @@ class PyramidConfig:
             lose the same share of x_0 at every step and leave x_1 so noisy
             (sqrt(alpha_bar_1) = 0.37) that the last step, whose discriminator sees clean images,
             still decides much of what is drawn.
+        classes: of the labels that both networks are given; 0: there are none.
 
     Raises:
         ValueError: if a size is out of range, or the chain is none.
@@ -57,10 +59,11 @@ class PyramidConfig:
     beta_min: float = 8.0
     beta_max: float = 8.0
     noise_levels: tuple[float, ...] | None = None
+    classes: int = 0
 
     def __post_init__(self):
         as_tuples(self, "shape", "noise_levels")
-        check_least(self, num_steps=1, latent_dim=0, levels=1, hidden=1, style=1)
+        check_least(self, num_steps=1, latent_dim=0, levels=1, hidden=1, style=1, classes=0)
         if self.width < 1 or self.width % _GROUPS:
             raise ValueError(f"width must be a multiple of {_GROUPS}, got {self.width}.")
         check_square(self.shape, 2 ** (self.levels + 1))
@@ -113,8 +116,9 @@ class PyramidGenerator(nn.Module):
         super().__init__()
         channels, style = config.shape[0], config.style
         widths, small = _sizes(config)
-        self.time = OneHot(config.num_steps)
-        self.mapping = mlp(config.latent_dim + config.num_steps, style, style, 2, _SLOPE)
+        self.time = Labelled(config.classes, OneHot(config.num_steps))
+        inputs = config.latent_dim + config.num_steps + config.classes
+        self.mapping = mlp(inputs, style, style, 2, _SLOPE)
         self.stem = nn.Conv2d(4 * channels, widths[0], 3, padding=1)
         self.down_styles = nn.ModuleList(_Style(style, width) for width in widths)
         self.downsample = downsamplers(widths)
@@ -128,9 +132,9 @@ class PyramidGenerator(nn.Module):
         self.out = nn.Conv2d(widths[0], 4 * channels, 3, padding=1)
         self.act = nn.LeakyReLU(_SLOPE)
 
-    def forward(self, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
-        """x_t (n, C, H, W), t (n,) in 1..T, z (n, latent_dim) -> x_0 (n, C, H, W)."""
-        style = self.act(self.mapping(torch.cat([z, self.time(t)], dim=1)))
+    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """x_t (n, C, H, W), t (n,) in 1..T, z (n, latent_dim), y (n,) -> x_0 (n, C, H, W)."""
+        style = self.act(self.mapping(torch.cat([z, self.time(t, y)], dim=1)))
         h = self.act(self.down_styles[0](self.stem(F.pixel_unshuffle(x_t, 2)), style))
         skips = []
         for downsample, restyle in zip(self.downsample, self.down_styles[1:], strict=True):
@@ -156,17 +160,17 @@ class PyramidDiscriminator(nn.Module):
         super().__init__()
         channels = config.shape[0]
         widths, small = _sizes(config)
-        self.time = OneHot(config.num_steps)
+        self.time = Labelled(config.classes, OneHot(config.num_steps))
         self.pair = nn.Conv2d(8 * channels, widths[0], 3, padding=1)
-        self.step = nn.Linear(config.num_steps, widths[0])
+        self.step = nn.Linear(config.num_steps + config.classes, widths[0])
         self.refine = nn.ModuleList(_refine(width) for width in widths)
         self.downsample = downsamplers(widths)
-        self.dense = mlp(small + config.num_steps, 1, config.hidden, 2, _SLOPE)
+        self.dense = mlp(small + self.step.in_features, 1, config.hidden, 2, _SLOPE)
         self.act = nn.LeakyReLU(_SLOPE)
 
-    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """x_prev and x_t (n, C, H, W), t (n,) in 1..T -> logits (n,)."""
-        step = self.time(t)
+    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """x_prev and x_t (n, C, H, W), t (n,) in 1..T, y (n,) -> logits (n,)."""
+        step = self.time(t, y)
         h = self.pair(F.pixel_unshuffle(torch.cat([x_prev, x_t], dim=1), 2))
         h = self.act(h + self.step(step)[:, :, None, None])
         for i, refine in enumerate(self.refine):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ddgan_lite.chain.diffusion import chain_of
+from ddgan_lite.networks.layers import Labelled
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class MLPConfig:
         beta_min, beta_max, noise_levels: the chain, as in
             :class:`~ddgan_lite.chain.diffusion.Diffusion`.
 
+        classes: of the labels that both networks are given; 0: there are none.
+
     Raises:
         ValueError: if a size is out of range, or the chain is none.
 
@@ -58,12 +61,13 @@ class MLPConfig:
     beta_min: float = 0.1
     beta_max: float = 20.0
     noise_levels: tuple[float, ...] | None = None
+    classes: int = 0
 
     def __post_init__(self):
         as_tuples(self, "shape", "frequencies", "noise_levels")
         if not self.shape or any(side < 1 for side in self.shape):
             raise ValueError(f"shape must hold positive sizes, got {self.shape}.")
-        check_least(self, num_steps=1, latent_dim=0, width=1, depth=2)
+        check_least(self, num_steps=1, latent_dim=0, width=1, depth=2, classes=0)
         if not all(math.isfinite(k) and k > 0 for k in self.frequencies):
             raise ValueError(f"frequencies must be positive numbers, got {self.frequencies}.")
         if self.data_std is not None and not 0 < self.data_std < math.inf:
@@ -211,18 +215,19 @@ class MLPGenerator(nn.Module):
     def __init__(self, config: MLPConfig):
         super().__init__()
         self.config = config
-        self.time, self.waves = OneHot(config.num_steps), Waves(config.frequencies)
+        self.time = Labelled(config.classes, OneHot(config.num_steps))
+        self.waves = Waves(config.frequencies)
         size = math.prod(config.shape)
         features = size * (1 + 2 * len(config.frequencies))
-        inputs = features + config.latent_dim + config.num_steps
+        inputs = features + config.latent_dim + config.num_steps + config.classes
         self.net = mlp(inputs, size, config.width, config.depth, config.slope)
         tables = preconditioning(chain_of(config).alpha_bar, config.data_std).float()
         self.register_buffer("tables", tables, persistent=False)
 
-    def forward(self, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
-        """x_t (n, *shape), t (n,) in 1..T, z (n, latent_dim) -> x_0 (n, *shape)."""
+    def forward(self, x_t: Tensor, t: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """x_t (n, *shape), t (n,) in 1..T, z (n, latent_dim), y (n,) -> x_0 (n, *shape)."""
         x, (skip, out, scale) = x_t.flatten(1), self.tables[:, t, None]
-        inputs = torch.cat([self.waves(scale * x), z, self.time(t)], dim=1)
+        inputs = torch.cat([self.waves(scale * x), z, self.time(t, y)], dim=1)
         return (skip * x + out * self.net(inputs)).reshape(x_t.shape)
 
 
@@ -237,12 +242,13 @@ class MLPDiscriminator(nn.Module):
 
     def __init__(self, config: MLPConfig):
         super().__init__()
-        self.time, self.waves = OneHot(config.num_steps), Waves(config.frequencies)
+        self.time = Labelled(config.classes, OneHot(config.num_steps))
+        self.waves = Waves(config.frequencies)
         inputs = 2 * math.prod(config.shape) * (1 + len(config.frequencies)) + config.num_steps
-        self.net = mlp(inputs, 1, config.width, config.depth, config.slope)
+        self.net = mlp(inputs + config.classes, 1, config.width, config.depth, config.slope)
 
-    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """x_prev and x_t (n, *shape), t (n,) in 1..T -> logits (n,)."""
+    def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """x_prev and x_t (n, *shape), t (n,) in 1..T, y (n,) -> logits (n,)."""
         x_prev = self.waves(x_prev.flatten(1))
-        inputs = torch.cat([x_prev, x_t.flatten(1), self.time(t)], dim=1)
+        inputs = torch.cat([x_prev, x_t.flatten(1), self.time(t, y)], dim=1)
         return self.net(inputs).squeeze(1)

@@ -27,6 +27,7 @@ class UNetConfig:
         discriminator_time_dim: size of its time embedding.
         beta_min, beta_max, noise_levels: the chain, as in
             :class:`~ddgan_lite.chain.diffusion.Diffusion`.
+        classes: of the labels that both networks are given; 0: there are none.
 
     Raises:
         ValueError: if a size is out of range, the images cannot be halved often enough, or the
@@ -57,6 +58,7 @@ class UNetConfig:
     beta_min: float = 0.1
     beta_max: float = 20.0
     noise_levels: tuple[float, ...] | None = None
+    classes: int = 0
 
     def __post_init__(self):
         as_tuples(self, "shape", "multipliers", "noise_levels")
@@ -70,8 +72,9 @@ class UNetConfig:
                 raise ValueError(
                     f"{name} must be even and at least {lowest}, got {getattr(self, name)}."
                 )
-        if self.mapping_depth < 0:
-            raise ValueError(f"mapping_depth must not be negative, got {self.mapping_depth}.")
+        for name in ("mapping_depth", "classes"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
         if not self.multipliers or min(self.multipliers) < 1:
             raise ValueError(f"multipliers must be positive numbers, got {self.multipliers}.")
         if self.discriminator not in BLOCKS:
@@ -98,6 +101,7 @@ class UNetConfig:
             self.attention_size,
             self.style_dim,
             self.mapping_depth,
+            self.classes,
         )
 
     def build_discriminator(self) -> nn.Module:
@@ -107,4 +111,5 @@ class UNetConfig:
             self.discriminator_time_dim,
             BLOCKS[self.discriminator],
             silent_start=self.discriminator == "small",
+            classes=self.classes,
         )

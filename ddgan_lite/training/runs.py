@@ -93,8 +93,9 @@ def run(
     record["seconds"] = begun
 
     log = _Log(folder, trainer.step, tensorboard) if process.is_main_process else None
-    probe = data.sample(64, torch.Generator().manual_seed(0)).to(device, torch.float32)
-    images = probe.ndim == 4
+    draw = data.sample_labelled if model.classes else lambda *how: (data.sample(*how),)
+    x_0, *label = draw(64, torch.Generator().manual_seed(0))
+    probe, images = x_0.to(device, torch.float32), x_0.ndim == 4
     sums: dict[str, list[float]] = {}
     begun_at, started, last_step, last_time = trainer.step, time.perf_counter(), trainer.step, 0.0
     try:
@@ -111,7 +112,7 @@ def run(
                 line |= {name: sum(values) / len(values) for name, values in sums.items()}
                 if images:
                     pairs = preset.settings.relativistic
-                    by_step = losses_by_step(trainer.model, probe, relativistic=pairs)
+                    by_step = losses_by_step(trainer.model, probe, *label, relativistic=pairs)
                     line |= {f"{name}_by_step": values for name, values in by_step.items()}
                 sums, last_step, last_time = {}, step, elapsed
                 if log:
@@ -236,9 +237,11 @@ def read_log(folder: str | os.PathLike) -> list[dict]:
 
 @torch.no_grad()
 def losses_by_step(
-    model: DDGAN, x_0: Tensor, *, relativistic: bool = False, seed: int = 0
+    model: DDGAN, x_0: Tensor, *y: Tensor, relativistic: bool = False, seed: int = 0
 ) -> dict[str, list[float]]:
     """The discriminator's losses at each t = 1..T, on the same clean samples x_0 (n, ...).
+
+    With classes, their labels y (n,) belong to them.
 
     Two of them, or the one of the relativistic loss, under which only differences of logits count.
 
@@ -256,8 +259,9 @@ def losses_by_step(
     for t in range(1, model.diffusion.num_steps + 1):
         steps = torch.full((len(x_0),), t, device=x_0.device)
         real, x_t = model.diffusion.q_sample_pair(x_0, steps, rng)
-        fake = model.fake_like(real, (x_t, steps), rng)
-        logits = [model.discriminator(x_prev, x_t, steps) for x_prev in (real, fake)]
+        condition = x_t, steps, *(label.to(x_0.device) for label in y)
+        fake = model.fake_like(real, condition, rng)
+        logits = [model.discriminator(x_prev, *condition) for x_prev in (real, fake)]
         if relativistic:
             terms = {"d_relativistic": relativistic_loss(*logits)}
         else:
@@ -267,8 +271,12 @@ def losses_by_step(
     return losses
 
 
-def write_grid(model: DDGAN, path: str | os.PathLike, n: int = 64, seed: int = 0) -> Path:
+def write_grid(
+    model: DDGAN, path: str | os.PathLike, n: int = 64, seed: int = 0, **how: object
+) -> Path:
     """n images by the averaged generator as one PNG of 8 columns; the same noise every time.
+
+    ``how`` may hold ``labels`` and ``guidance``, as for :meth:`DDGAN.sample`.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -284,7 +292,7 @@ def write_grid(model: DDGAN, path: str | os.PathLike, n: int = 64, seed: int = 0
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = torch.Generator(model.device).manual_seed(seed)
-    save_image(model.sample(n, rng=rng), path, nrow=8, normalize=True, value_range=(-1, 1))
+    save_image(model.sample(n, rng=rng, **how), path, nrow=8, normalize=True, value_range=(-1, 1))
     return path
 
 

@@ -33,6 +33,8 @@ class TrainSettings:
             runs the penalty is *not* multiplied by the interval, so the effective strength is
             gamma / r1_interval (StyleGAN2 multiplies).
         ema_decay: decay of the averaged generator.
+        label_drop: share of the labels that are hidden in training, so that both networks learn to
+            do without; of no effect on networks without classes.
         fresh_fake: draw new x_t, t and z for the generator's update, as the published runs do.
             Off, the fake that the discriminator has just judged serves both updates, which saves
             one pass through the generator.
@@ -72,6 +74,7 @@ class TrainSettings:
     reconstruction: float = 0.0
     r1_interval: int = 4
     ema_decay: float = 0.995
+    label_drop: float = 0.1
     fresh_fake: bool = False
     seed: int = 0
     accumulate: int = 1
@@ -95,8 +98,9 @@ class TrainSettings:
             raise ValueError(f"r1_end must lie above 0, up to r1 = {self.r1}, got {self.r1_end}.")
         if self.seed >= 2**63:
             raise ValueError(f"seed must be below 2 ** 63, got {self.seed}.")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}.")
+        for name in ("ema_decay", "label_drop"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}.")
         if self.mixed_precision not in (None, *PRECISIONS):
             raise ValueError(
                 f"mixed_precision must be one of {', '.join(PRECISIONS)}, "

@@ -1,6 +1,7 @@
 """The adversarial training loop: one step after another, named losses out."""
 
 import contextlib
+import functools
 import math
 import os
 from collections.abc import Iterator
@@ -42,7 +43,11 @@ class Data(Protocol):
     """
 
     def sample(self, n: int, rng: torch.Generator | None = None) -> Tensor:
-        """n clean samples (n, ...), drawn at random; ``rng`` is on the CPU."""
+        """n clean samples (n, ...), drawn at random; ``rng`` is on the CPU.
+
+        For networks with classes there must be ``sample_labelled`` as well, which returns their
+        labels (n,) beside them.
+        """
 
 
 class AdversarialModel(Protocol):
@@ -148,6 +153,10 @@ class Trainer:
             if not isinstance(model, DDGAN):
                 raise ValueError("reconstruction needs a model that guesses x_0 from x_t: a DDGAN.")
             self.alpha_bar = model.diffusion.alpha_bar.to(model.device, torch.float32)
+        self.classes = getattr(model, "classes", 0)  # a plain GAN has none
+        known = data.labels if isinstance(data, Images) else getattr(data, "sample_labelled", None)
+        if self.classes and known is None:
+            raise ValueError(f"these networks have {self.classes} classes, these data no labels.")
         if any(isinstance(module, MinibatchStd) for module in networks[1].modules()):
             MinibatchStd.check(settings.batch_size // parts)
 
@@ -198,26 +207,22 @@ class Trainer:
         """Train from ``step`` to the end; yields the losses of every step."""
         batches = self._batches()
         while self.step < self.settings.steps:
-            yield self.advance(next(batches))
+            yield self.advance(*next(batches))
 
-    def _batches(self) -> Iterator[Tensor]:
-        """This process's rows of every batch, from the present step on."""
-        size = self.settings.batch_size
+    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
+        """This process's rows of every batch, and their labels, from the present step on."""
+        size, own = self.settings.batch_size, slice(self.rank, None, self.processes)
         if isinstance(self.data, Images):
-            for images in self.data.batches(
-                size,
-                seed=self.settings.seed,
-                start=self.step,
-                part=slice(self.rank, None, self.processes),
-                device=self.model.device,
-                workers=self.settings.workers,
-            ):
-                yield to_unit(images)
+            order = {"seed": self.settings.seed, "start": self.step, "part": own}
+            how = {"device": self.model.device, "workers": self.settings.workers, "labelled": True}
+            for images, y in self.data.batches(size, **order, **how):
+                yield to_unit(images), y
+        draw = self.data.sample_labelled if self.classes else self.data.sample
         while True:
-            x_0 = self.data.sample(size, self.data_rng)[self.rank :: self.processes]
-            yield x_0.to(self.model.device, torch.float32)
+            x_0, *y = draw(size, self.data_rng) if self.classes else (draw(size, self.data_rng),)
+            yield x_0[own].to(self.model.device, torch.float32), *(label[own] for label in y)
 
-    def _parts(self, x_0: Tensor) -> Iterator[Tensor]:
+    def _parts(self, batch: list[Tensor]) -> Iterator[list[Tensor]]:
         """The batch in ``accumulate`` parts; each meets the random numbers of its own rows."""
         accumulate = self.settings.accumulate
         self.rng.shares = self.processes * accumulate
@@ -226,24 +231,31 @@ class Trainer:
             if part:
                 self.rng.set_state(begin)
             self.rng.share = self.rank + self.processes * part
-            yield x_0[part::accumulate]
+            yield [rows[part::accumulate] for rows in batch]
 
-    def _mirror(self, x_0: Tensor) -> Tensor:
-        """Mirror half of the images left to right."""
+    def _coins(self, n: int, share: float) -> Tensor:
+        """True for about this share of this process's n rows."""
         self.rng.share, self.rng.shares = self.rank, self.processes
-        coins = own_rows(
-            lambda rows: torch.rand(rows, generator=self.rng, device=x_0.device), len(x_0), self.rng
-        )
-        return torch.where((coins < 0.5)[:, None, None, None], x_0.flip(3), x_0)
+        draw = functools.partial(torch.rand, generator=self.rng, device=self.model.device)
+        return own_rows(draw, n, self.rng) < share
 
-    def advance(self, x_0: Tensor) -> dict[str, float]:
+    def _some(self, y: Tensor) -> Tensor:
+        """The labels, some of them hidden."""
+        if y.min() < 0 or y.max() >= self.classes:
+            raise ValueError(f"the data's labels must lie in 0..{self.classes - 1}.")
+        hidden = self._coins(len(y), self.settings.label_drop)
+        return y.to(hidden.device).masked_fill(hidden, self.classes)
+
+    def advance(self, x_0: Tensor, y: Tensor | None = None) -> dict[str, float]:
         """One update of each network on this process's clean samples x_0 (n, ...).
+
+        A model with classes learns from their labels y (n,) as well.
 
         Returns:
             The losses by name, averaged over the whole batch; ``r1`` when it was due.
 
         Raises:
-            ValueError: if the first data are not finite.
+            ValueError: if the first data are not finite, or a label is none of the classes.
             FloatingPointError: if a loss stops being finite.
         """
         settings, model, discriminator = self.settings, self.model, self.model.discriminator
@@ -252,7 +264,9 @@ class Trainer:
         if self.channels_last:
             x_0 = x_0.contiguous(memory_format=torch.channels_last)
         if getattr(self.data, "flip", False):
-            x_0 = self._mirror(x_0)
+            mirrored = self._coins(len(x_0), 0.5)  # half of the images, left to right
+            x_0 = torch.where(mirrored[:, None, None, None], x_0.flip(3), x_0)
+        batch = [x_0, self._some(y)] if self.classes and y is not None else [x_0]
         penalise = settings.r1 + settings.r2 > 0 and self.step % settings.r1_interval == 0
         # R1 differentiates twice: in float32 always, and never through compiled code.
         apart = penalise and (self.mixed or self.compiled)
@@ -260,9 +274,9 @@ class Trainer:
 
         # The discriminator. Its fakes carry no gradient: the generator learns nothing here.
         forget_gradients(self.weights[1])
-        for part in self._parts(x_0):
+        for part, *label in self._parts(batch):
             with self.autocast:
-                real, condition = model.real_pair(part, self.rng)
+                real, condition = model.real_pair(part, self.rng, *label)
                 with torch.set_grad_enabled(not settings.fresh_fake):
                     fake, guess = self._fake(real, condition)
                 # What R1 and R2 differentiate at; a GAN's real samples are the data's own.
@@ -290,10 +304,10 @@ class Trainer:
 
         # The generator. Differentiating with respect to its weights alone leaves D in peace.
         forget_gradients(self.weights[0])
-        for part in self._parts(x_0):
+        for part, *label in self._parts(batch):
             with self.autocast:
                 if settings.fresh_fake:
-                    real, condition = model.real_pair(part, self.rng)
+                    real, condition = model.real_pair(part, self.rng, *label)
                     fake, guess = self._fake(real, condition)
                 fake_logits = discriminator(fake, *condition)
                 if settings.relativistic:
@@ -318,7 +332,8 @@ class Trainer:
         """A fake, and the guess of x_0 behind it if that is to be judged as well."""
         if self.settings.reconstruction == 0:
             return self.model.fake_like(real, condition, self.rng), None
-        guess = self.model.predict(*condition, rng=self.rng)
+        x_t, t, *label = condition
+        guess = self.model.predict(x_t, t, None, *label, rng=self.rng)
         return self.model.fake_like(real, condition, self.rng, guess), guess
 
     def _backward(self, network: int, loss: Tensor) -> None:
