@@ -265,7 +265,7 @@ def test_the_digits_are_a_set_with_labels():
         load_data("digits", (3, 8, 8))
 
 
-SMALL = {"steps": 4, "batch_size": 8, "width": 4, "hidden": 16, "log_every": 2, "save_every": 2}
+SMALL = {"steps": 4, "batch_size": 8, "width": 16, "log_every": 2, "save_every": 2}
 
 
 def test_files_runs_and_resumption_keep_the_classes(tmp_path):

@@ -71,10 +71,10 @@ def test_the_averaged_weights_are_the_ones_exported(tmp_path):
 
 PREDICT = """
 for (const file of process.argv.slice(1, 3)) require(file);
-const { t, n, x, z } = JSON.parse(process.argv[3]);
+const { t, n, x, z, label } = JSON.parse(process.argv[3]);
 const model = ddganLive.model("m");
 console.log(JSON.stringify(t.map((t, k) =>
-  Array.from(model.predict(Float32Array.from(x[k]), Float32Array.from(z[k]), t, n)))));
+  Array.from(model.predict(Float32Array.from(x[k]), Float32Array.from(z[k]), t, n, label)))));
 """
 
 
@@ -88,6 +88,8 @@ console.log(JSON.stringify(t.map((t, k) =>
         MLPConfig(shape=(3,), num_steps=3, latent_dim=0, frequencies=(2,), data_std=2.0),
         MLPConfig(frequencies=(1, 2, 4, 8), data_std=2**0.5, noise_levels=cosine_levels(4)),
         ConvConfig(shape=(2, 8, 8), width=4, hidden=8, levels=2),
+        MLPConfig(frequencies=(2,), classes=3),
+        ConvConfig(shape=(1, 8, 8), width=4, hidden=8, classes=10),
     ],
 )
 def test_javascript_predicts_what_pytorch_does(tmp_path, config):
@@ -97,13 +99,16 @@ def test_javascript_predicts_what_pytorch_does(tmp_path, config):
     z = torch.randn(len(times), n, config.latent_dim)
     given = {"t": times, "n": n, "x": x.flatten(1).tolist(), "z": z.flatten(1).tolist()}
     written = to_javascript(model, tmp_path / "m.js")
-    words = [str(BOOK / "_static/live/ddgan.js"), str(written), json.dumps(given)]
-    ran = subprocess.run(["node", "-e", PREDICT, *words], capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    for t, found, its_x, its_z in zip(times, json.loads(ran.stdout), x, z, strict=True):
-        with torch.no_grad():
-            expected = model.predict(its_x, torch.full((n,), t), its_z)
-        assert np.abs(np.array(found) - expected.numpy().ravel()).max() < 1e-5
+    for label in (None, config.classes - 1)[: 1 + bool(config.classes)]:
+        words = [str(BOOK / "_static/live/ddgan.js"), str(written)]
+        words.append(json.dumps(given | {"label": label}))
+        ran = subprocess.run(["node", "-e", PREDICT, *words], capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        y = model.label_rows(label, n)
+        for t, found, its_x, its_z in zip(times, json.loads(ran.stdout), x, z, strict=True):
+            with torch.no_grad():
+                expected = model.predict(its_x, torch.full((n,), t), its_z, y)
+            assert np.abs(np.array(found) - expected.numpy().ravel()).max() < 1e-5
 
 
 def test_a_page_has_no_u_net(tmp_path):

@@ -56,7 +56,8 @@ def world(tmp_path_factory):
         Image.fromarray(pixels).save(folder / f"my/photos/{number}.png")
     photos = str(folder / "my/photos")
     list(run(preset("cifar10", quick=True, data=photos, steps=2), folder / "runs/mine"))
-    list(run(preset("gaussians", steps=2), folder / "runs/gaussians"))
+    for toy in ("gaussians", "digits"):
+        list(run(preset(toy, steps=2), folder / "runs" / toy))
     shutil.copy(results.find("stacked_digits.safetensors"), folder / "digits.safetensors")
     config = UNetConfig(width=8, multipliers=(1, 2), blocks=1, latent_dim=8, style_dim=8)
     for name in ("netG_1200.pth", "netG_550.pth"):

@@ -159,23 +159,24 @@
     return rows;
   }
 
-  /** Rows (x, z, one-hot t) for the first linear layer. */
-  function inputs(x, z, t, n, { dim, latent, T }) {
-    const wide = dim + latent + T;
+  /** Rows (x, z, one-hot t, one-hot label) for the first linear layer; zeros for no label. */
+  function inputs(x, z, t, n, { dim, latent, T, classes }, label) {
+    const wide = dim + latent + T + classes;
     const rows = new Float32Array(n * wide);
     for (let row = 0; row < n; row++) {
       rows.set(x.subarray(row * dim, (row + 1) * dim), row * wide);
       rows.set(z.subarray(row * latent, (row + 1) * latent), row * wide + dim);
       rows[row * wide + dim + latent + t - 1] = 1;
+      if (label !== null) rows[row * wide + dim + latent + T + label] = 1;
     }
     return rows;
   }
 
-  function mlpGenerator(weights, { config, alpha_bar }, x, z, t, n, sizes) {
+  function mlpGenerator(weights, { config, alpha_bar }, x, z, t, n, sizes, label) {
     // Files from before frequencies and data_std hold neither: a plain network.
     const { skip, out, scale } = preconditioning(alpha_bar[t], config.data_std);
     const seen = waves(x.map((value) => scale * value), n, config.frequencies ?? []);
-    const rows = inputs(seen, z, t, n, { ...sizes, dim: seen.length / n });
+    const rows = inputs(seen, z, t, n, { ...sizes, dim: seen.length / n }, label);
     const answer = mlp(weights, "net", rows, n, config.slope, false);
     return answer.map((value, k) => skip * x[k] + out * value);
   }
@@ -208,12 +209,15 @@
       dim: config.shape.reduce((a, b) => a * b, 1),
       latent: config.latent_dim,
       T: config.num_steps,
+      classes: config.classes ?? 0, // files from before labels do not say
     };
 
-    /** The generator's guesses of x_0, for n samples x_t, their latents z and one t in 1..T. */
-    function predict(x, z, t, n) {
-      if (file.kind === "mlp") return mlpGenerator(weights, file, x, z, t, n, sizes);
-      const coarse = mlp(weights, "dense", inputs(x, z, t, n, sizes), n, CONV_SLOPE, true);
+    /** The generator's guesses of x_0, for n samples x_t, their latents z, one t in 1..T and, of
+        a model with classes, one label for all; null asks for nothing. */
+    function predict(x, z, t, n, label = null) {
+      if (file.kind === "mlp") return mlpGenerator(weights, file, x, z, t, n, sizes, label);
+      const rows = inputs(x, z, t, n, sizes, label);
+      const coarse = mlp(weights, "dense", rows, n, CONV_SLOPE, true);
       const [guesses, wide] = [new Float32Array(x.length), coarse.length / n];
       for (let k = 0; k < n; k++) {
         const own = x.subarray(k * sizes.dim, (k + 1) * sizes.dim);
