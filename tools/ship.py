@@ -6,8 +6,9 @@
 
 ``gaussians``, ``stacked_digits`` and ``digits`` need no data, and no judge. A file of weights does
 as well as a run: it is scored anew. The scores of a file in half precision are its own; those
-before the rounding stand beside them on the card, so that the loss can be seen. With ``mnist`` come what
-chapters 06 to 10 show: the log, grids of samples, and the training images nearest to samples.
+before the rounding stand beside them on the card, so that the loss can be seen. With ``mnist``
+come what chapters 06 to 10 show: the log, grids of samples, and the training images nearest to
+samples.
 """
 
 import argparse
