@@ -44,8 +44,8 @@ class Blind(nn.Module):
 class Mirrored(DDGAN):
     """Its generator is shown -x_t: it starts from a coupling that is as wrong as can be."""
 
-    def predict(self, x_t, t, z=None, **options):
-        return super().predict(-x_t, t, z, **options)
+    def predict(self, x_t, *condition, **options):
+        return super().predict(-x_t, *condition, **options)
 
 
 def build(num_steps=4, kind=DDGAN, blind=False, uniform=False, **changes):
@@ -75,8 +75,8 @@ class Regression(nn.Module):
 class TiedTrainer(Trainer):
     """The marginal game, and the divergence of p(x_t | x_{t-1}) from the forward step.
 
-    log q(x_t | x_{t-1}) is -|e|^2 / 2 with e = (x_t - sqrt(alpha_t) x_{t-1}) / sqrt(beta_t), up to a
-    constant; log p is estimated by a Gaussian of the same width around a regressed mean. ``plain``
+    log q(x_t | x_{t-1}) is -|e|^2 / 2 with e = (x_t - sqrt(alpha_t) x_{t-1}) / sqrt(beta_t), up to
+    a constant; log p is estimated by a Gaussian of the same width around a regressed mean. ``plain``
     leaves log p, the entropy, out.
     """
 
