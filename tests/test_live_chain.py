@@ -135,3 +135,13 @@ def test_the_levels_of_the_page_are_best_nearby():
             for factor in (0.9, 1.1):
                 moved = [level * (factor if i == k else 1) for i, level in enumerate(levels)]
                 assert in_node(data, moved)["klData"] > reached - 1e-3
+
+
+def test_the_slides_say_what_the_steps_of_the_papers_chain_add_up_to():
+    found = {}
+    for num_steps in (1, 2, 4, 8):
+        levels = Diffusion(num_steps).noise_levels
+        found[num_steps] = sum(in_node(ONE, levels)["steps"])
+    assert [f"{found[n]:.2f}" for n in (1, 2, 4, 8)] == ["1.73", "1.73", "1.63", "1.43"]
+    slides = (LIVE / "../../slides/slides.md").read_text()
+    assert "1.73 and 1.63 nats; 1.43 with eight" in slides

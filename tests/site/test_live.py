@@ -13,7 +13,10 @@ from ddgan_lite.evaluation.metrics import mixture_scores
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 
-PAGES = {"live-denoising": ["live-denoising", "live-levels"], "live-plane": ["live-plane", "live-step"]}
+PAGES = {
+    "live-denoising": ["live-denoising", "live-levels"],
+    "live-plane": ["live-plane", "live-step"],
+}
 PAGES["live-images"] = ["live-images"]
 
 
@@ -114,7 +117,9 @@ def test_one_bump_becomes_many_and_the_divergence_says_so(open_page):
     assert state["bumps"] >= 3 and state["kl"] > 0.1
     assert f"{state['bumps']} bumps" in status.inner_text()
     assert f"{state['kl']:.3f} nats" in status.inner_text()
-    assert f"{state['bumps']} bumps" in page.locator("#live-denoising canvas").get_attribute("aria-label")
+    assert f"{state['bumps']} bumps" in page.locator("#live-denoising canvas").get_attribute(
+        "aria-label"
+    )
 
 
 def test_the_point_can_be_dragged_and_moved_by_keys(open_page):
@@ -171,7 +176,8 @@ def test_levels_are_chosen_by_buttons(open_page):
     assert seven["modes"] == 25 and seven["klData"] < seven["sum"]
     status = page.locator("#live-levels [role=status]").inner_text()
     assert f"HQ3 {100 * seven['hq3']:.1f} %" in status and f"{seven['klModes']:.3f}" in status
-    assert f"{seven['klData']:.3f}" in page.locator("#live-levels canvas").get_attribute("aria-label")
+    described = page.locator("#live-levels canvas").get_attribute("aria-label")
+    assert f"{seven['klData']:.3f}" in described
 
 
 def test_a_search_lowers_the_divergence_and_says_so_once(open_page):
