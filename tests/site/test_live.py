@@ -165,12 +165,12 @@ def test_levels_are_chosen_by_buttons(open_page):
     page = open_page("book/live-denoising.html")
     opened = levels_now(page)
     assert opened["levels"] == pytest.approx(Diffusion(4).noise_levels)
-    page.get_by_role("button", name="Even in log").click()
+    page.get_by_role("button", name="Even in log", exact=True).click()
     even = levels_now(page)
     assert even["levels"] == pytest.approx([0.05 * 100 ** (k / 3) for k in range(4)])
     assert even["hq3"] > 0.85 > 0.35 > opened["hq3"]
     slide(page, "Gaussian steps", 7)
-    page.get_by_label("two scales").check()
+    page.get_by_role("radio", name="two scales").check()
     seven = levels_now(page)
     assert len(seven["levels"]) == 7 == page.get_by_role("slider", name="Noise level").count()
     assert seven["modes"] == 25 and seven["klData"] < seven["sum"]
@@ -182,7 +182,7 @@ def test_levels_are_chosen_by_buttons(open_page):
 
 def test_a_search_lowers_the_divergence_and_says_so_once(open_page):
     page = open_page("book/live-denoising.html")
-    page.get_by_role("button", name="Even in log").click()
+    page.get_by_role("button", name="Even in log", exact=True).click()
     before = levels_now(page)["klData"]
     page.get_by_role("button", name="Search from here").click()
     page.wait_for_function("ddganLive.levelsSearching === false")
