@@ -84,7 +84,7 @@ def spread(mass: Tensor, mean: Tensor, std: Tensor, step: float) -> tuple[Tensor
     return low + step * torch.arange(len(whole), dtype=mass.dtype), whole
 
 
-def held(data: GaussianMixture, levels, fine: int = 6, match: str = "covariance") -> Tensor:
+def held(data: GaussianMixture, levels, fine: int = 6) -> Tensor:
     """Probability within 3 std of each component, (K,), after the Gaussian steps."""
     start = math.sqrt(1 + levels[-1] ** 2)  # x_T ~ N(0, 1), in units of the signal
     y = torch.arange(0.5, 7 * start * fine / min(levels[-1], start), dtype=torch.float64)
@@ -95,8 +95,7 @@ def held(data: GaussianMixture, levels, fine: int = 6, match: str = "covariance"
         kept = (before / sigma) ** 2
         mean, variance = origin(data, y, sigma)
         mean = ((1 - kept) * mean + kept * y).abs()
-        extra = (1 - kept) ** 2 * variance if match == "covariance" else 0 * variance + 1e-30
-        std = (before**2 * (1 - kept) + extra).sqrt()
+        std = (before**2 * (1 - kept) + (1 - kept) ** 2 * variance).sqrt()
         if before:
             y, mass = spread(mass, mean, std, before / fine)
     centres, three = data.means.flatten(), 3 * float(data.std[0])
@@ -170,7 +169,6 @@ def search(scales: int, steps: int, aim: str, count: int, seed: int, evaluations
     levels = [float(f"{level:.4g}") for level in unfold(last.x, std)]
     row = {"scales": scales, "steps": steps, "aim": aim, "levels": levels}
     row |= scores(held(data, levels, 8)) | {"ends": [round(end, 5) for end, _ in ends]}
-    row["mean_only"] = scores(held(data, levels, 8, match="mean"))
     spent = {"starts": count, "seed": seed, "evaluations": evaluations * (count + 1)}
     return row | spent | {"cpu_seconds": round(time.process_time() - begin, 1)}
 
