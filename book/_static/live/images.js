@@ -1,26 +1,27 @@
-/* Live page: a DDGAN of images, four evaluations of a small network each. The element
-   #live-images names its model in data-model. */
+/* Live page: DDGANs of images, four evaluations of a small network each. The elements #live-images
+   and #live-digits name their models in data-model; one with classes can be asked for a label. */
 (function () {
   "use strict";
   const live = globalThis.ddganLive;
   const ROWS = 6;
 
   /** The chain of ROWS images whose first `shared` entries (x_T, x_{T-1}, ..) are one image. */
-  live.branches = function (model, shared, normal) {
+  live.branches = function (model, shared, normal, label = null) {
     const { T, dim, latent } = model;
     const chain = [live.normalArray(ROWS * dim, normal)];
     for (let k = 0; k <= T; k++) {
       const x = chain[k];
       if (k < shared) for (let row = 1; row < ROWS; row++) x.copyWithin(row * dim, 0, dim);
       if (k === T) return chain;
-      const guess = model.predict(x, live.normalArray(ROWS * latent, normal), T - k, ROWS);
+      const guess = model.predict(x, live.normalArray(ROWS * latent, normal), T - k, ROWS, label);
       chain.push(model.posterior(guess, x, T - k, live.normalArray(x.length, normal)));
     }
   };
 
-  live.mount("live-images", (root) => {
+  const mount = (name) => live.mount(`live-${name}`, (root) => {
     const model = live.model(root.dataset.model);
     const [channels, size] = model.shape;
+    const across = Math.max(10, (model.T + 1) * channels); // one channel need not fill the width
     const controls = live.element(root, "div", { class: "live-controls" });
     let [seed, chain] = [1, null];
     live.button(controls, `Draw ${ROWS} images`, () => sample(seed + 1));
@@ -29,12 +30,17 @@
       min: 0, max: model.T, step: 1, value: 0,
       show: (k) => (k ? `down to ${live.x(model.T + 1 - k)}` : "not at all"),
     }, () => sample(seed));
+    const asked = model.classes && live.slider(controls, {
+      label: "Ask for",
+      min: -1, max: model.classes - 1, step: 1, value: 3,
+      show: (label) => (label < 0 ? "any" : String(label)),
+    }, () => sample(seed));
     const view = live.canvas(root, {
       label: "",
-      ratio: () => (ROWS + 0.35) / ((model.T + 1) * channels),
+      ratio: () => (ROWS + 0.35) / across,
       draw: (context, width, height, colour) => {
         context.clearRect(0, 0, width, height);
-        const cell = width / ((model.T + 1) * channels);
+        const cell = width / across;
         context.imageSmoothingEnabled = false;
         [context.fillStyle, context.textAlign] = [colour("ink"), "center"];
         for (let k = 0; k <= model.T; k++)
@@ -70,15 +76,17 @@
     function sample(from) {
       seed = from;
       const begin = performance.now();
-      chain = live.branches(model, shared.value, live.normals(seed));
+      const label = asked && asked.value >= 0 ? asked.value : null;
+      chain = live.branches(model, shared.value, live.normals(seed), label);
       const took = performance.now() - begin;
       const level = model.T + 1 - shared.value;
       const kept = shared.value ? `All six share the chain down to ${live.x(level)}. ` : "";
       status.textContent = `${kept}${ROWS} images in four steps each: ${took.toFixed(0)} ms.`;
       view.describe(`${ROWS} rows of images, each from noise on the left to a sample on the right.`);
-      live.imagesNow = { chain, milliseconds: took }; // for the tests
+      live[`${name}Now`] = { chain, label, milliseconds: took }; // for the tests
       view.redraw();
     }
     sample(seed);
   });
+  for (const name of ["images", "digits"]) mount(name);
 })();
