@@ -85,7 +85,9 @@ def test_the_command_prints_the_card_and_answers_what_is_none(file, tmp_path, ca
 
 
 def test_there_are_weights_to_look_at():
-    assert {"gaussians", "stacked_digits", "mnist", "mnist_judge"} <= {p.stem for p in SHIPPED}
+    assert {"gaussians", "stacked_digits", "digits", "mnist", "mnist_judge"} <= {
+        p.stem for p in SHIPPED
+    }
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -10,7 +10,9 @@ from PIL import Image
 
 from ddgan_lite.__main__ import main
 from ddgan_lite.data.images import Images, load_images
-from ddgan_lite.data.toys import StackedDigits, gaussian_grid
+from ddgan_lite.data.toys import Digits, StackedDigits, gaussian_grid
+from ddgan_lite.evaluation.metrics import frechet_distance, read_digits
+from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import ConvConfig, PyramidConfig
 from ddgan_lite.training import resume
@@ -324,3 +326,52 @@ def test_old_headers_without_classes_load():
     header = json.loads(json.dumps(dataclasses.asdict(tiny.MLP)))
     del header["classes"]
     assert type(tiny.MLP)(**header) == tiny.MLP
+
+
+# -- the model that comes with the book ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return DDGAN.load(results.find("digits.safetensors"))
+
+
+def read(images, y):
+    """The share of images, of every class, that the judge reads as asked."""
+    return torch.stack([(read_digits(images[y == k]) == k).double().mean() for k in range(10)])
+
+
+def test_every_digit_is_drawn_when_it_is_asked_for(shipped):
+    y = torch.arange(10).repeat(50)
+    assert read(shipped.sample(500, labels=y, rng=seeded()), y).min() >= 0.9
+
+
+def test_what_the_live_page_says_of_sharing_and_of_no_label(shipped):
+    rng = seeded()
+    chain = list(shipped.sample_steps(60, labels=3, rng=rng))
+    left = {}
+    for t in (1, 2, 4):
+        start = chain[4 - t].repeat_interleave(6, 0)
+        *_, ends = shipped.denoise_steps(start, t, labels=3, rng=rng)
+        left[t] = ends.reshape(60, 6, -1).var(1).sum(1).mean().item()
+    assert left[1] < 0.1 * left[4] and 0.4 * left[4] < left[2] < 0.8 * left[4]
+    free, true = shipped.sample(1000, rng=rng), Digits("train").images.flatten(1)
+    asked = shipped.sample(1000, labels=torch.arange(10).repeat(100), rng=rng)
+    far, near = (frechet_distance(x.flatten(1), true) for x in (free, asked))
+    assert far > 2 * near
+    assert (read_digits(free) == 8).double().mean() > 0.2
+
+
+def test_what_the_recipe_says_of_guidance():
+    rows = results.load("guidance")["rows"]
+    for seed in range(3):
+        for way in ("draw", "apart", "mean"):
+            own = [row for row in rows if (row["seed"], row["way"]) == (seed, way)]
+            mean = {
+                (w, name): sum(row[name] for row in own if row["w"] == w) / 3
+                for w in (1.0, 1.5, 2.0, 3.0)
+                for name in ("fd", "recall")
+            }
+            assert all(mean[w, "fd"] > mean[1.0, "fd"] for w in (1.5, 2.0, 3.0))
+            assert all(mean[w, "recall"] < mean[1.0, "recall"] for w in (1.5, 2.0, 3.0))
+            assert min(row["worst"] for row in own if row["w"] == 1.0) >= 0.9

@@ -147,7 +147,11 @@ def test_when_a_picture_is_decided(t, lowest, highest):
 
 @pytest.mark.parametrize(
     ("page", "model", "said", "precision"),
-    [("plane", "gaussians", "6,290", 1), ("images", "stacked_digits", "350,000", 10_000)],
+    [
+        ("plane", "gaussians", "6,290", 1),
+        ("images", "stacked_digits", "350,000", 10_000),
+        ("images", "digits", "100,000", 10_000),
+    ],
 )
 def test_the_pages_give_the_size_of_their_networks(page, model, said, precision):
     generator = DDGAN.load(results.find(f"{model}.safetensors")).generator

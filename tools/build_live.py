@@ -24,7 +24,8 @@ from ddgan_lite.figures import plots
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 
-IMAGES = "stacked_digits"  # the model of the page on images
+IMAGES = "stacked_digits"  # the models of the page on images
+ASKED = "digits"
 READABLE_ON_BOTH = "#858B94"  # the grey of text on a light and on a dark page
 
 
@@ -141,10 +142,11 @@ def step(model: DDGAN, path: Path) -> None:
     save(figure, path)
 
 
-def images(model: DDGAN, path: Path, rows: int = 4) -> None:
+def images(model: DDGAN, path: Path, rows: int = 4, labels: list[int] | None = None) -> None:
     """Rows of images from noise to sample; the channels of an image side by side."""
     rng = torch.Generator().manual_seed(1)
-    chain = torch.stack(list(model.sample_steps(rows, rng=rng)), 1).clamp(-1, 1)  # (rows, 5, ...)
+    chain = torch.stack(list(model.sample_steps(rows, labels=labels, rng=rng)), 1)  # (rows, 5, ...)
+    chain = chain.clamp(-1, 1)
     channels = chain.shape[2]
     figure, axes = plt.subplots(rows, 5, figsize=(10, 2 * rows / channels + 0.4))
     for k, ax in enumerate(axes.flat):
@@ -165,6 +167,8 @@ def write(book: Path) -> None:
     pictures = DDGAN.load(results.find(f"{IMAGES}.safetensors"))
     to_javascript(gaussians, folder / "gaussians.js")
     to_javascript(pictures, folder / "images-model.js", name=IMAGES, half=True)
+    asked = DDGAN.load(results.find(f"{ASKED}.safetensors"))
+    to_javascript(asked, folder / "digits-model.js", name=ASKED, half=True)
     cover(gaussians, book / "_static" / "cover.webp")
     denoising(folder / "denoising.webp")
     levels(folder / "levels.webp")
@@ -172,6 +176,7 @@ def write(book: Path) -> None:
     plane(gaussians, folder / "plane.webp")
     step(gaussians, folder / "step.webp")
     images(pictures, folder / "images.webp")
+    images(asked, folder / "digits.webp", labels=[3, 3, 8, 8])
 
 
 if __name__ == "__main__":

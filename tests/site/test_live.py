@@ -9,7 +9,7 @@ import torch
 
 from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.data.toys import gaussian_grid, gaussian_line
-from ddgan_lite.evaluation.metrics import mixture_scores
+from ddgan_lite.evaluation.metrics import mixture_scores, read_digits
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 
@@ -17,7 +17,7 @@ PAGES = {
     "live-denoising": ["live-denoising", "live-levels"],
     "live-plane": ["live-plane", "live-step"],
 }
-PAGES["live-images"] = ["live-images"]
+PAGES["live-images"] = ["live-images", "live-digits"]
 
 
 def model(name, half=False):
@@ -221,7 +221,11 @@ def rows(array):
 
 @pytest.mark.parametrize(
     ("page", "name", "half"),
-    [("live-plane", "gaussians", False), ("live-images", "stacked_digits", True)],
+    [
+        ("live-plane", "gaussians", False),
+        ("live-images", "stacked_digits", True),
+        ("live-images", "digits", True),
+    ],
 )
 def test_the_network_and_the_step_are_pytorchs(open_page, page, name, half):
     """Other networks than the shipped ones: tests/test_export.py, in Node.js."""
@@ -339,10 +343,23 @@ def test_images_share_the_chain_as_far_as_asked(open_page):
     page = open_page("book/live-images.html")
     page.get_by_role("button", name="Draw 6 images").click()
     for shared in range(5):
-        slide(page, "Share the chain", shared)
+        slide(page.locator("#live-images"), "Share the chain", shared)
         chain = page.evaluate("ddganLive.imagesNow.chain.map((x) => Array.from(x))")
         for k, x in enumerate(chain):
             images = np.array(x).reshape(6, -1)
             assert np.allclose(images, images[0]) == (k < shared)
         final = np.array(chain[-1]).reshape(6, -1)
         assert np.abs(final).max() < 1.06 and final.std() > 0.5  # pictures, not noise
+
+
+def test_the_digit_that_is_asked_for_is_drawn(open_page):
+    page = open_page("book/live-images.html")
+    drawn = {}
+    for label in range(-1, 10):
+        slide(page.locator("#live-digits"), "Ask for", label)
+        found = page.evaluate("({ ...ddganLive.digitsNow, x: [...ddganLive.digitsNow.chain[4]] })")
+        assert found["label"] == (None if label < 0 else label)
+        drawn[label] = torch.tensor(found["x"]).reshape(6, 1, 8, 8)
+    right = [(read_digits(drawn[label]) == label).double().mean().item() for label in range(10)]
+    assert sum(right) / 10 > 0.9
+    assert len({tuple(x.flatten().tolist()) for x in drawn.values()}) == 11

@@ -24,7 +24,7 @@
     const across = Math.max(10, (model.T + 1) * channels); // one channel need not fill the width
     const controls = live.element(root, "div", { class: "live-controls" });
     let [seed, chain] = [1, null];
-    live.button(controls, `Draw ${ROWS} images`, () => sample(seed + 1));
+    live.button(controls, `Draw ${ROWS} ${name}`, () => sample(seed + 1));
     const shared = live.slider(controls, {
       label: "Share the chain",
       min: 0, max: model.T, step: 1, value: 0,
@@ -81,7 +81,7 @@
       const took = performance.now() - begin;
       const level = model.T + 1 - shared.value;
       const kept = shared.value ? `All six share the chain down to ${live.x(level)}. ` : "";
-      status.textContent = `${kept}${ROWS} images in four steps each: ${took.toFixed(0)} ms.`;
+      status.textContent = `${kept}${ROWS} ${name} in four steps each: ${took.toFixed(0)} ms.`;
       view.describe(`${ROWS} rows of images, each from noise on the left to a sample on the right.`);
       live[`${name}Now`] = { chain, label, milliseconds: took }; // for the tests
       view.redraw();
