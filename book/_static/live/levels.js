@@ -4,7 +4,7 @@
   "use strict";
   const live = globalThis.ddganLive;
   const REACH = 3;
-  const LARGEST = 200; // of the axis; it starts at 0.4 std of the data
+  const LARGEST = 250; // of the axis; it starts at 0.4 std of the data
   const APART = 1.02; // the least ratio of neighbours
   const FOR_QUALITY = [0.00107, 0.0027, 0.0135, 0.501]; // a search for HQ3 alone, three scales
   const WORDS = ["one scale", "two scales", "three scales"];
