@@ -1,4 +1,4 @@
-"""The trilemma of chapter 01 in full: seven families, two data sets, several seeds.
+"""The trilemma of chapter 01 in full: six families, two data sets, several seeds.
 
 python benchmarks/trilemma.py --seeds 3
 python benchmarks/trilemma.py --seeds 3 --data stacked_digits --families DDGAN

@@ -1,4 +1,4 @@
-"""The generative learning trilemma, measured: seven families, one data set, one training budget."""
+"""The generative learning trilemma, measured: six families, one data set, one training budget."""
 
 import math
 import time
