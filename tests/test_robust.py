@@ -13,7 +13,7 @@ from ddgan_lite.files import results
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))}
 # Chapters whose code changed and that `python benchmarks/robust.py` is still measuring: "04", ...
-PENDING: set[str] = {"04", "10"}
+PENDING: set[str] = {"01", "02", "03", "04", "09", "10", "11"}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
