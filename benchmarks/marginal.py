@@ -76,8 +76,8 @@ class TiedTrainer(Trainer):
     """The marginal game, and the divergence of p(x_t | x_{t-1}) from the forward step.
 
     log q(x_t | x_{t-1}) is -|e|^2 / 2 with e = (x_t - sqrt(alpha_t) x_{t-1}) / sqrt(beta_t), up to
-    a constant; log p is estimated by a Gaussian of the same width around a regressed mean. ``plain``
-    leaves log p, the entropy, out.
+    a constant; log p is estimated by a Gaussian of the same width around a regressed mean.
+    ``plain`` leaves log p, the entropy, out.
     """
 
     def __init__(self, *args, weight=1.0, plain=False):
@@ -147,6 +147,8 @@ def made(*args, trainer=Trainer, settings=None, **changes):
     return partial(build, *args, **changes), trainer, settings or {}
 
 
+BARE = {"frequencies": (), "data_std": None, "noise_levels": None}
+CONSTANT = {"r1": 0.2, "r1_end": None}
 PLAIN_TIE = partial(TiedTrainer, plain=True, weight=0.1)
 ROWS = {
     "pairs, T = 4": made(),
@@ -166,6 +168,10 @@ ROWS = {
     "blind, no latent, T = 1": made(1, blind=True, **FIXED),
     "pairs, no latent, T = 4": made(**FIXED),
     "plain tie, T = 4": made(blind=True, trainer=PLAIN_TIE),
+    "pairs, no latent, no additions, T = 1": made(1, **FIXED, **BARE, settings=CONSTANT),
+    "blind, no latent, no additions, T = 1": made(
+        1, blind=True, **FIXED, **BARE, settings=CONSTANT
+    ),
     "pairs, T = 8, even visits": made(8, uniform=True),
     "pairs, T = 8, 6,000 updates": made(8, settings={"steps": 6_000}),
 }
