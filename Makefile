@@ -6,7 +6,7 @@ MINUTES ?= 20
 ROOT ?= data
 OTHER ?= /usr/bin/python3
 # What `make foreign` runs: the chapters that train something.
-CHAPTERS ?= 00 01 02 04 05 06 08 09 10
+CHAPTERS ?= 00 01 02 04 05 06 08 09 10 11
 # Where the lock installs; `make lint` asks a resolver.
 PYTHONS := 3.11.0 3.12 3.13 3.14
 PY := .venv/bin/python
