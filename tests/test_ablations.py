@@ -124,6 +124,12 @@ def test_the_augmented_gan_samples_without_noise(chapter):
     )
 
 
+def test_every_variant_samples(chapter):
+    for name in chapter["variants"]:
+        model, _ = build(chapter, name)
+        assert model.sample(3).shape == (3, 2)
+
+
 def test_the_full_model_is_the_preset(chapter):
     model, changes = build(chapter, "full model")
     assert type(model) is DDGAN and changes == {}

@@ -302,7 +302,7 @@ class DDGAN(nn.Module):
         yield x_t
         for step in range(t, 0, -1):
             steps = torch.full((len(x_t),), step, device=x_t.device)
-            x_0 = self.predict(x_t, steps, None, y, guidance=guidance, weights=weights, rng=rng)
+            x_0 = self.predict(x_t, steps, y=y, guidance=guidance, weights=weights, rng=rng)
             x_t = self.diffusion.posterior_sample(x_0, x_t, step, rng)
             yield x_t
 
