@@ -36,9 +36,9 @@ class OnMetaOnly(TorchDispatchMode):
 class WatchedTrainer(Trainer):
     """The real one, watched from when the data have reached the device."""
 
-    def advance(self, x_0):
+    def advance(self, x_0, *label):
         with OnMetaOnly() as self.watch:
-            return super().advance(x_0)
+            return super().advance(x_0, *label)
 
     def _read(self, losses):
         return losses  # a step reads its losses back once, at its end: meta has no values
@@ -61,6 +61,7 @@ def test_a_step_and_a_sample_stay_on_the_device(name, quick, as_on_a_device):
         data = load_data(chosen.data, shape)
     else:  # mirrored, as every set of photographs: that happens on the device
         data = Images(torch.zeros(2, *shape, dtype=torch.uint8), name="dark", flip=True)
+        data.labels = torch.zeros(2, dtype=torch.long)
     model = chosen.build().to(META)
     trainer = WatchedTrainer(model, data, settings)
     trainer.step = settings.r1_interval  # R1 is due; step 0 alone reads back: are the data finite?
