@@ -10,11 +10,11 @@ one. ``--store`` adds the runs to book/results/bench_alarm.json, in place of tho
 seed and length.
 """
 
-import argparse
 import json
 import time
 from operator import itemgetter
 
+import seeded
 import torch
 from torch import nn
 
@@ -70,14 +70,11 @@ def one(seed: int, steps: int) -> dict:
 
 def main() -> None:
     """Print one JSON object a run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3, help="number of runs")
+    parser = seeded.parser(__doc__, 3)
     parser.add_argument("--steps", type=int, default=500, help="updates of each")
-    parser.add_argument("--store", action="store_true", help="keep them in book/results")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    for seed in range(args.seeds):
+    seeded.one_thread()
+    for seed in seeded.seeds(args):
         row = one(seed, args.steps)
         print(json.dumps(row), flush=True)
         if args.store:

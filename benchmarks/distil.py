@@ -6,11 +6,10 @@ One JSON object per run, CPU seconds of training included. ``--store`` adds the 
 book/results/bench_distil.json, in place of those with the same seed and processor.
 """
 
-import argparse
 import json
-import time
 from operator import itemgetter
 
+import seeded
 import torch
 
 from ddgan_lite.baselines.distilled import OneStep, distil
@@ -24,10 +23,7 @@ def one(seed: int, samples: int = 10_000) -> dict:
     data = gaussian_grid()
     torch.manual_seed(seed)
     model = OneStep(2)
-    begin = time.process_time()
-    for _ in distil(model, data.denoise, seed=seed):
-        pass
-    seconds = time.process_time() - begin
+    seconds = seeded.cpu_seconds(distil(model, data.denoise, seed=seed))
     drawn = model.sample(samples, rng=torch.Generator().manual_seed(10_000 + seed))
     made = {"seed": seed, "hardware": results.machine()["hardware"]}
     return made | mixture_scores(drawn, data) | {"cpu_seconds": round(seconds, 1)}
@@ -35,14 +31,9 @@ def one(seed: int, samples: int = 10_000) -> dict:
 
 def main() -> None:
     """Print one JSON object a run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5, help="number of runs")
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--store", action="store_true", help="keep them in book/results")
-    args = parser.parse_args()
-    torch.set_num_threads(1)  # networks this small run fastest on one thread
-    torch.set_flush_denormal(True)
-    for seed in range(args.first, args.first + args.seeds):
+    args = seeded.parser(__doc__, 5).parse_args()
+    seeded.one_thread()
+    for seed in seeded.seeds(args):
         row = one(seed)
         print(json.dumps(row), flush=True)
         if args.store:

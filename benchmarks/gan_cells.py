@@ -8,11 +8,10 @@ row is DDGAN's recipe. One JSON object per run; ``--store`` adds them to the fil
 book/results/bench_gan_cells.json, in place of those with the same cell, budget, seed and processor.
 """
 
-import argparse
 import json
-import time
 from operator import itemgetter
 
+import seeded
 import torch
 
 from ddgan_lite.baselines.gan import GAN
@@ -39,10 +38,8 @@ def one(rates: str, penalty: str, seed: int, steps: int, batch: int) -> dict:
     data = gaussian_grid()
     chosen = preset("gaussians", steps=steps, batch_size=batch, seed=seed, **changes)
     torch.manual_seed(seed)
-    model, begin = GAN(networks), time.process_time()
-    for _ in train(model, data, chosen.settings):
-        pass
-    seconds = time.process_time() - begin
+    model = GAN(networks)
+    seconds = seeded.cpu_seconds(train(model, data, chosen.settings))
     scores = mixture_scores(
         model.sample(10_000, rng=torch.Generator().manual_seed(10_000 + seed)), data
     )
@@ -53,19 +50,15 @@ def one(rates: str, penalty: str, seed: int, steps: int, batch: int) -> dict:
 
 def main() -> None:
     """Print one JSON object a run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3, help="number of runs of each cell")
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser = seeded.parser(__doc__, 3, "runs of each cell")
     parser.add_argument("--only", type=int, nargs="+", help="numbers of cells, 0 to 4")
     parser.add_argument("--steps", type=int, default=3_000, help="updates; chapter 04's, quick")
     parser.add_argument("--batch", type=int, default=512, help="samples an update")
-    parser.add_argument("--store", action="store_true", help="keep them in book/results")
     args = parser.parse_args()
-    torch.set_num_threads(1)  # networks this small run fastest on one thread
-    torch.set_flush_denormal(True)
+    seeded.one_thread()
     same = itemgetter("rates", "penalty", "seed", "steps", "batch_size", "hardware")
     command = "python benchmarks/gan_cells.py --store, with the options its head lists"
-    for seed in range(args.first, args.first + args.seeds):
+    for seed in seeded.seeds(args):
         for number, cell in enumerate(CELLS):
             if args.only and number not in args.only:
                 continue

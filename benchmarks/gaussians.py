@@ -8,11 +8,10 @@ book/results/bench_gaussians.json, in place of those with the same data, seed an
 variables of ``AVX2`` in tools/execute.py choose another set of instructions.
 """
 
-import argparse
 import json
 import math
-import time
 
+import seeded
 import torch
 
 from ddgan_lite.chain.mixtures import GaussianMixture
@@ -58,10 +57,7 @@ def one(name: str, seed: int, steps: int, samples: int) -> dict:
     data, chosen = DATA[name](), preset("gaussians", steps=steps, seed=seed)
     torch.manual_seed(seed)
     model = chosen.build()
-    begin = time.process_time()
-    for _ in train(model, data, chosen.settings):
-        pass
-    seconds = time.process_time() - begin
+    seconds = seeded.cpu_seconds(train(model, data, chosen.settings))
     drawn = model.sample(samples, rng=torch.Generator().manual_seed(10_000 + seed))
     scores = mixture_scores(drawn, data)
     made = {"data": name, "seed": seed, "steps": steps, "hardware": results.machine()["hardware"]}
@@ -74,21 +70,17 @@ def same(row: dict) -> tuple:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = seeded.parser(__doc__, 5, "runs on each")
     parser.add_argument("--data", nargs="+", choices=DATA, default=["grid"])
-    parser.add_argument("--seeds", type=int, default=5, help="number of runs on each")
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--steps", type=int, default=PRESETS["gaussians"].settings.steps)
     parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--store", action="store_true", help="keep them in book/results")
     arguments = parser.parse_args()
 
-    torch.set_num_threads(1)  # networks this small run fastest on one thread
-    torch.set_flush_denormal(True)  # Adam's averages of idle units decay into slow, tiny numbers
+    seeded.one_thread()
     # The first optimiser of a process imports torch's compiler, some seconds that are no training.
     next(train(PRESETS["gaussians"].build(), gaussian_grid(), PRESETS["gaussians"].settings))
     for name in arguments.data:
-        for seed in range(arguments.first, arguments.first + arguments.seeds):
+        for seed in seeded.seeds(arguments):
             row = one(name, seed, arguments.steps, arguments.samples)
             print(json.dumps(row), flush=True)
             if arguments.store:  # after every run: a long series may be stopped

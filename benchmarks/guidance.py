@@ -16,12 +16,11 @@ book/results/guidance.json, in place of those with the same key. A row with the 
 scores true digits like samples.
 """
 
-import argparse
 import json
-import time
 from operator import itemgetter
 from pathlib import Path
 
+import seeded
 import torch
 from torch import Tensor
 
@@ -115,24 +114,19 @@ def scores(x: Tensor, y: Tensor, true: Digits) -> dict[str, float]:
 
 def main() -> None:
     """Print one JSON object a row."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3, help="number of training runs")
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser = seeded.parser(__doc__, 3, "training runs")
     parser.add_argument("--out", type=Path, default=Path("runs/guidance"), help="the runs' folder")
-    parser.add_argument("--store", action="store_true", help="keep the rows in book/results")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    seeded.one_thread()
     true, held_out = Digits("train"), Digits("test")
     y = torch.arange(10).repeat(EACH)
     here = {"hardware": results.machine()["hardware"]}
     real = scores(held_out.images.unsqueeze(1), held_out.labels, true)
     rows = [{"seed": None, "noise": None, "way": "held out", "w": None, **here, **real}]
-    for seed in range(args.first, args.first + args.seeds):
-        begin, folder = time.process_time(), args.out / f"seed{seed}"
-        for _ in run(preset("digits", seed=seed), folder, device="cpu"):
-            pass
-        print(f"seed {seed}: {time.process_time() - begin:.0f} CPU seconds", flush=True)
+    for seed in seeded.seeds(args):
+        folder = args.out / f"seed{seed}"
+        seconds = seeded.cpu_seconds(run(preset("digits", seed=seed), folder, device="cpu"))
+        print(f"seed {seed}: {seconds:.0f} CPU seconds", flush=True)
         model = DDGAN.load(folder)
         for way in WAYS:
             for w in WEIGHTS:

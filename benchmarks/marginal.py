@@ -7,13 +7,12 @@ answers to a true x_t follow q(x_0 | x_t), which is exact here. ``--store`` adds
 book/results/bench_marginal.json, in place of those with the same row, seed and processor.
 """
 
-import argparse
 import json
-import time
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 
+import seeded
 import torch
 from joblib import Parallel, delayed
 from torch import nn
@@ -179,17 +178,13 @@ ROWS = {
 
 def one(row: str, seed: int, samples: int = 10_000) -> dict:
     """Train one row from one seed; its scores, evaluations and CPU seconds."""
-    torch.set_num_threads(1)  # networks this small run fastest on one thread
-    torch.set_flush_denormal(True)
+    seeded.one_thread()  # also in a process that joblib starts
     data = gaussian_grid()
     make, trainer, changes = ROWS[row]
     torch.manual_seed(seed)
     model = make()
     settings = replace(PRESET.settings, **{"steps": 3_000, "seed": seed} | changes)
-    begin = time.process_time()
-    for _ in trainer(model, data, settings):
-        pass
-    seconds = time.process_time() - begin
+    seconds = seeded.cpu_seconds(trainer(model, data, settings))
     drawn = model.sample(samples, rng=torch.Generator().manual_seed(10_000 + seed))
     chain, coupling = model.diffusion, []
     for t in range(1, chain.num_steps + 1):
@@ -206,16 +201,13 @@ def one(row: str, seed: int, samples: int = 10_000) -> dict:
 
 def main() -> None:
     """Print one JSON object a run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = seeded.parser(__doc__, 3)
     parser.add_argument("--rows", nargs="*", default=list(ROWS), help="some of the rows")
-    parser.add_argument("--seeds", type=int, default=3, help="number of runs")
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
-    parser.add_argument("--store", action="store_true", help="keep them in book/results")
     args = parser.parse_args()
     if unknown := set(args.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}. Known: {', '.join(ROWS)}.")
-    tasks = [(row, s) for s in range(args.first, args.first + args.seeds) for row in args.rows]
+    tasks = [(row, s) for s in seeded.seeds(args) for row in args.rows]
     command = "python benchmarks/marginal.py --store"
     for record in Parallel(args.jobs, return_as="generator")(delayed(one)(*task) for task in tasks):
         print(json.dumps(record), flush=True)

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from operator import itemgetter
 
+import seeded
 import torch
 
 from ddgan_lite.baselines.solvers import SOLVERS, SPACINGS
@@ -54,9 +55,8 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.5, help="of the recipes' steps")
     parser.add_argument("--dry", action="store_true", help="print only, keep nothing")
     args = parser.parse_args()
-    torch.set_num_threads(1)  # networks this small run fastest on one thread
-    torch.set_flush_denormal(True)
-    for seed in range(args.first, args.first + args.seeds):
+    seeded.one_thread()
+    for seed in seeded.seeds(args):
         for data_name in args.data:
             rows = []
             for about, samples in draws(data_name, seed, args.share):

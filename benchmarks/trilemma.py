@@ -12,7 +12,7 @@ import argparse
 import json
 from operator import itemgetter
 
-import torch
+import seeded
 
 from ddgan_lite.baselines.trilemma import FAMILIES, RECIPES, rows
 from ddgan_lite.files import results
@@ -22,9 +22,8 @@ NAME = "trilemma"
 
 def main(arguments: argparse.Namespace) -> None:
     """Measure, print and keep."""
-    torch.set_num_threads(1)  # networks this small run fastest on one thread
-    torch.set_flush_denormal(True)  # Adam's averages of idle units decay into slow, tiny numbers
-    for seed in range(arguments.first, arguments.first + arguments.seeds):
+    seeded.one_thread()
+    for seed in seeded.seeds(arguments):
         for data_name in arguments.data:
             found = []
             wanted = {"share": arguments.share, "families": arguments.families}

@@ -10,16 +10,14 @@ One JSON object per run. ``--store`` adds the runs to those of chapter 06 in
 book/results/stacked_digits.json, each with its own provenance.
 """
 
-import argparse
 import json
-import time
 from dataclasses import replace
 
+import seeded
 import torch
-from sklearn.svm import SVC
 
-from ddgan_lite.data.toys import Digits, StackedDigits
-from ddgan_lite.evaluation.metrics import frechet_distance, mode_scores
+from ddgan_lite.data.toys import StackedDigits
+from ddgan_lite.evaluation.metrics import frechet_distance, mode_scores, read_digits
 from ddgan_lite.files import results
 from ddgan_lite.training.presets import Preset, preset
 from ddgan_lite.training.trainer import train
@@ -40,23 +38,18 @@ def recipe(kind: str, seed: int, updates: int) -> Preset:
 
 def scores_of(images: torch.Tensor) -> dict[str, float]:
     """Modes, KL, Fréchet distance on pixels, and variance in units of that of the data."""
-    digits = Digits("train")
-    judge = SVC(gamma=0.03, C=10).fit(digits.images.flatten(1), digits.labels)
-    digit = torch.tensor(judge.predict(images.reshape(-1, 64))).reshape(-1, 3)
-    real = StackedDigits(digits).sample(26_000, torch.Generator().manual_seed(77))
-    found = mode_scores(digit @ torch.tensor([100, 10, 1]), 1000)
+    real = StackedDigits().sample(26_000, torch.Generator().manual_seed(77))
+    found = mode_scores(read_digits(images) @ torch.tensor([100, 10, 1]), StackedDigits.num_modes)
     found["fd"] = frechet_distance(images, real)
     return found | {"variance": (images.var(0).sum() / real.var(0).sum()).item()}
 
 
-def one(kind: str, seed: int, updates: int) -> dict:
+def one(made: Preset) -> dict:
     """Train one model; its scores on 26,000 samples and CPU seconds."""
-    made = recipe(kind, seed, updates)
+    seed = made.settings.seed
     torch.manual_seed(seed)
-    model, begin = made.build(), time.process_time()
-    for _ in train(model, StackedDigits(), made.settings):
-        pass
-    seconds = time.process_time() - begin
+    model = made.build()
+    seconds = seeded.cpu_seconds(train(model, StackedDigits(), made.settings))
     drawn = model.sample(26_000, rng=torch.Generator().manual_seed(10_000 + seed))
     final = scores_of(drawn) | {"seconds": round(seconds, 1)}
     about = {"seed": seed, "updates": made.settings.steps, **results.machine()}
@@ -73,19 +66,15 @@ def keep(name: str, run: dict) -> None:
 
 def main() -> None:
     """Print one JSON object a run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser = seeded.parser(__doc__, 3, "seeds")
     parser.add_argument("--updates", type=int, default=2_000, help="updates of the DDGAN")
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="which sides")
-    parser.add_argument("--store", action="store_true", help="keep them in book/results")
     args = parser.parse_args()
-    torch.set_num_threads(1)  # networks this small run fastest on one thread
-    torch.set_flush_denormal(True)
-    for seed in range(args.first, args.first + args.seeds):
+    seeded.one_thread()
+    for seed in seeded.seeds(args):
         for kind in args.kinds:
-            run = one(kind, seed, args.updates)
             made = recipe(kind, seed, args.updates)
+            run = one(made)
             name = f"T = {made.config.num_steps}, {made.settings.steps:,} updates, seed {seed}"
             print(json.dumps({name: run}), flush=True)
             if args.store:

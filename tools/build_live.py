@@ -115,9 +115,8 @@ def levels(path: Path, n: int = 20_000) -> None:
 
 
 def found_levels(path: Path) -> None:
-    """For the button "Best found": the rows of bench_levels.json, if there are any."""
-    stored = results.folder() / "bench_levels.json"
-    rows = json.loads(stored.read_text()).get("rows", []) if stored.is_file() else []
+    """For the button "Best found": the searched levels of bench_levels.json."""
+    rows = results.load("bench_levels")["rows"]
     rows = [row for row in rows if row["aim"] == "both"]  # samples on the spikes and even weights
     rows = [{key: row[key] for key in ("scales", "levels")} for row in rows]
     path.write_text(f"globalThis.ddganLevels = {json.dumps(rows)};\n")

@@ -42,7 +42,7 @@ OF_DDPM = {
 NUM_SAMPLES = {"gaussian_grid": 10_000, "stacked_digits": 10_000}  # for a score
 # Those that may choose their evaluations, and what :func:`rows` measures.
 CHOICES = {"DDIM": (100, 50, 10, 4), "2M": (16, 8, 4), "flow matching": (16, 8, 4)}
-WAVES = (1, 2, 4, 8)  # for every network whose input is a noisy point, as DDGAN's has them
+WAVES = PRESETS["gaussians"].config.frequencies  # also for rivals that see a noisy point
 QUALITY = {"gaussian_grid": "hq3", "stacked_digits": "fd"}
 
 _DIGITS = MLPConfig(shape=(3, 8, 8), latent_dim=32, width=256, slope=0.2)

@@ -34,7 +34,6 @@ class MLPConfig:
             (:func:`preconditioning`); left out, its answer is the guess.
         beta_min, beta_max, noise_levels: the chain, as in
             :class:`~ddgan_lite.chain.diffusion.Diffusion`.
-
         classes: of the labels that both networks are given; 0: there are none.
 
     Raises:

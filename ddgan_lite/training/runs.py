@@ -25,7 +25,7 @@ from ddgan_lite.method.model import DDGAN
 from ddgan_lite.method.objectives import discriminator_loss, relativistic_loss
 from ddgan_lite.training import resume
 from ddgan_lite.training.presets import Preset, load_data
-from ddgan_lite.training.trainer import Data, Trainer, this_process
+from ddgan_lite.training.trainer import Data, Trainer, drawn, this_process
 
 
 def run(
@@ -93,8 +93,7 @@ def run(
     record["seconds"] = begun
 
     log = _Log(folder, trainer.step, tensorboard) if process.is_main_process else None
-    draw = data.sample_labelled if model.classes else lambda *how: (data.sample(*how),)
-    x_0, *label = draw(64, torch.Generator().manual_seed(0))
+    x_0, *label = drawn(data, 64, torch.Generator().manual_seed(0), labelled=model.classes > 0)
     probe, images = x_0.to(device, torch.float32), x_0.ndim == 4
     sums: dict[str, list[float]] = {}
     begun_at, started, last_step, last_time = trainer.step, time.perf_counter(), trainer.step, 0.0

@@ -50,6 +50,17 @@ class Data(Protocol):
         """
 
 
+def drawn(data: Data, n: int, rng: torch.Generator, *, labelled: bool) -> tuple[Tensor, ...]:
+    """n samples and, if ``labelled``, their labels beside them.
+
+    Example:
+        >>> from ddgan_lite import gaussian_grid
+        >>> [x.shape for x in drawn(gaussian_grid(), 5, torch.Generator(), labelled=False)]
+        [torch.Size([5, 2])]
+    """
+    return data.sample_labelled(n, rng) if labelled else (data.sample(n, rng),)
+
+
 class AdversarialModel(Protocol):
     """What training needs: :class:`~ddgan_lite.method.model.DDGAN` has it, and so does a plain GAN.
 
@@ -217,9 +228,8 @@ class Trainer:
             how = {"device": self.model.device, "workers": self.settings.workers, "labelled": True}
             for images, y in self.data.batches(size, **order, **how):
                 yield to_unit(images), y
-        draw = self.data.sample_labelled if self.classes else self.data.sample
         while True:
-            x_0, *y = draw(size, self.data_rng) if self.classes else (draw(size, self.data_rng),)
+            x_0, *y = drawn(self.data, size, self.data_rng, labelled=self.classes > 0)
             yield x_0[own].to(self.model.device, torch.float32), *(label[own] for label in y)
 
     def _parts(self, batch: list[Tensor]) -> Iterator[list[Tensor]]:
