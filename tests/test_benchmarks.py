@@ -51,3 +51,15 @@ def test_nothing_slow_is_imported_before_it_is_needed():
     code += f"import sys; print(*sorted(set({LATE}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == []
+
+
+def test_four_steps_lead_their_twin_after_2000_updates_on_every_seed():
+    """What chapter 06 reads off the record of benchmarks/twins.py."""
+    runs = results.load("stacked_digits")["runs"]
+    for seed in range(3):
+        four, one, short = (
+            runs[f"T = {steps}, {updates:,} updates, seed {seed}"]["final"]
+            for steps, updates in ((4, 2_000), (1, 2_000), (1, 800))
+        )
+        for score in ("kl", "fd"):
+            assert four[score] < one[score] < short[score]
