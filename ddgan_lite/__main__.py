@@ -13,6 +13,7 @@ from ddgan_lite import __version__
 from ddgan_lite.data.images import IMAGE_SETS, Images
 from ddgan_lite.evaluation.fidelity import METRICS, evaluate
 from ddgan_lite.exchange.javascript import to_javascript
+from ddgan_lite.exchange.onnx import to_onnx
 from ddgan_lite.exchange.reference import load_reference_checkpoint
 from ddgan_lite.files.cards import card
 from ddgan_lite.method.model import DDGAN
@@ -109,6 +110,10 @@ def _export_js(args: argparse.Namespace) -> None:
     print(to_javascript(model, args.out, name=args.name, half=args.half))
 
 
+def _export_onnx(args: argparse.Namespace) -> None:
+    print(to_onnx(DDGAN.load(args.model), args.out))
+
+
 def _device(text: str) -> torch.device:
     """A device that is there."""
     try:
@@ -137,7 +142,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         made.set_defaults(act=act)
-        if name not in ("card", "convert", "export-js"):
+        if name not in ("card", "convert", "export-js", "export-onnx", "push"):
             made.add_argument(
                 "--device", type=_device, help="cpu, cuda, cuda:1, mps; left out: the best there is"
             )
@@ -246,6 +251,16 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("out", help="the .js file to write")
     export.add_argument("--name", help="in ddganModels[NAME] (the file's name)")
     export.add_argument("--half", action="store_true", help="round the weights to half precision")
+
+    export = command(
+        "export-onnx",
+        "write a model as an ONNX file, and a sampler in NumPy beside it",
+        _export_onnx,
+        """    python -m ddgan_lite export-onnx runs/cifar10 cifar10.onnx
+    python sample_onnx.py cifar10.onnx 16 samples.npy""",
+    )
+    export.add_argument("model", help="as for sample")
+    export.add_argument("out", help="the .onnx file to write")
     return top
 
 
