@@ -1,4 +1,4 @@
-"""The command line: ``ddgan-lite`` or ``python -m ddgan_lite``, and one of six commands."""
+"""The command line: ``ddgan-lite`` or ``python -m ddgan_lite``, and its commands."""
 
 import argparse
 import json
@@ -12,10 +12,12 @@ from tqdm import tqdm
 from ddgan_lite import __version__
 from ddgan_lite.data.images import IMAGE_SETS, Images
 from ddgan_lite.evaluation.fidelity import METRICS, evaluate
+from ddgan_lite.exchange.hub import push, readme
 from ddgan_lite.exchange.javascript import to_javascript
 from ddgan_lite.exchange.onnx import to_onnx
 from ddgan_lite.exchange.reference import load_reference_checkpoint
 from ddgan_lite.files.cards import card
+from ddgan_lite.files.checkpoints import locate
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.training.presets import PRESETS, load_data, parse, preset
 from ddgan_lite.training.runs import run, write_grid
@@ -112,6 +114,14 @@ def _export_js(args: argparse.Namespace) -> None:
 
 def _export_onnx(args: argparse.Namespace) -> None:
     print(to_onnx(DDGAN.load(args.model), args.out))
+
+
+def _push(args: argparse.Namespace) -> None:
+    if args.dry_run:
+        print(readme(args.model, args.name))
+        print(f"{locate(args.model)} would be {args.name}/model.safetensors, this its README.md.")
+    else:
+        print(push(args.model, args.name, private=args.private))
 
 
 def _device(text: str) -> torch.device:
@@ -261,6 +271,18 @@ def parser() -> argparse.ArgumentParser:
     )
     export.add_argument("model", help="as for sample")
     export.add_argument("out", help="the .onnx file to write")
+
+    up = command(
+        "push",
+        "put a model on the Hugging Face hub, its card as the page",
+        _push,
+        """  after `hf auth login`:
+    python -m ddgan_lite push runs/cifar10 you/ddgan-cifar10""",
+    )
+    up.add_argument("model", help="as for sample; a run must be finished")
+    up.add_argument("name", help="owner/name; made if there is none")
+    up.add_argument("--private", action="store_true", help="if it is made: seen by you alone")
+    up.add_argument("--dry-run", action="store_true", help="show the page, send nothing")
     return top
 
 

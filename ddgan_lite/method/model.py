@@ -79,6 +79,17 @@ class DDGAN(nn.Module):
         """
         return next(self.generator.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the generator's weights are made of.
+
+        Example:
+            >>> from ddgan_lite import MLPConfig
+            >>> DDGAN(MLPConfig()).dtype
+            torch.float32
+        """
+        return next(self.generator.parameters()).dtype
+
     # -- what training asks of an adversarial model ------------------------------------------
 
     def real_pair(
