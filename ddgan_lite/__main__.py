@@ -175,7 +175,8 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument("preset", help=f"one of {', '.join(PRESETS)}")
     train.add_argument("--quick", action="store_true", help="the small size for a CPU")
-    train.add_argument("--data", help=f"{', '.join(IMAGE_SETS)}, or a folder of images")
+    places = "a folder of images, tar files of them (shards/*.tar), or module:function"
+    train.add_argument("--data", help=f"{', '.join(IMAGE_SETS)}, {places}")
     train.add_argument("--root", default="data", help="where published sets lie or go (data)")
     train.add_argument("--out", help="the run's folder (runs/PRESET or runs/PRESET-quick)")
     train.add_argument("--start", help="another run, whose networks are the initial ones")

@@ -16,6 +16,7 @@ from typing import get_args, get_origin
 
 from ddgan_lite.chain.diffusion import cosine_levels
 from ddgan_lite.data.images import FIXED, DataError, load_images
+from ddgan_lite.data.streams import names_rows, stream_images
 from ddgan_lite.data.toys import MIXTURES, StackedDigits, mixture
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import Config, ConvConfig, MLPConfig, PyramidConfig, UNetConfig
@@ -312,7 +313,8 @@ def load_data(source: str, shape: tuple[int, ...], **options: object) -> Data:
 
     Args:
         source: a toy distribution, ``stacked_digits``, one of
-            :data:`ddgan_lite.data.images.IMAGE_SETS`, or a path to images.
+            :data:`ddgan_lite.data.images.IMAGE_SETS`, a path to images, or ``module:function``,
+            which returns rows for :func:`ddgan_lite.data.streams.stream_images`.
         shape: (d,) or (C, H, W).
         options: passed to :func:`ddgan_lite.data.images.load_images`.
 
@@ -334,7 +336,11 @@ def load_data(source: str, shape: tuple[int, ...], **options: object) -> Data:
         if len(shape) != 3:
             raise DataError(f"{source} holds images, but these networks work on {shape}.")
         size = {} if source in FIXED else {"size": shape[2], "channels": shape[0]}
-        data = load_images(source, **size, **options)
+        if names_rows(source):
+            options = {key: value for key, value in options.items() if key != "root"}
+            data = stream_images(source, **size, **options)
+        else:
+            data = load_images(source, **size, **options)
         found = data.shape
     if tuple(found) != tuple(shape):
         match = f": set shape={tuple(found)} to match" if len(found) == len(shape) else ""
