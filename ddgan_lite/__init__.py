@@ -25,11 +25,14 @@ HOMES = {  # room and file: the names that are found there
     "chain.diffusion": "Diffusion cosine_levels",
     "chain.mixtures": "GaussianMixture best_gaussian_sample",
     "data.images": "Images load_images to_bytes to_unit",
+    "data.streams": "stream_images",
     "data.toys": "Digits StackedDigits gaussian_grid gaussian_line gaussian_ring",
     "evaluation.fidelity": "evaluate score",
     "evaluation.judge": "Judge",
     "evaluation.metrics": "frechet_distance mixture_scores mode_scores sliced_wasserstein",
+    "exchange.hub": "push",
     "exchange.javascript": "to_javascript",
+    "exchange.onnx": "to_onnx",
     "exchange.reference": "load_reference_checkpoint",
     "figures": "plots",
     "figures.widgets": "explore_denoising",
@@ -82,6 +85,7 @@ if TYPE_CHECKING:  # the same for editors and type checkers; "as" says that a na
     from ddgan_lite.data.images import load_images as load_images
     from ddgan_lite.data.images import to_bytes as to_bytes
     from ddgan_lite.data.images import to_unit as to_unit
+    from ddgan_lite.data.streams import stream_images as stream_images
     from ddgan_lite.data.toys import Digits as Digits
     from ddgan_lite.data.toys import StackedDigits as StackedDigits
     from ddgan_lite.data.toys import gaussian_grid as gaussian_grid
@@ -94,7 +98,9 @@ if TYPE_CHECKING:  # the same for editors and type checkers; "as" says that a na
     from ddgan_lite.evaluation.metrics import mixture_scores as mixture_scores
     from ddgan_lite.evaluation.metrics import mode_scores as mode_scores
     from ddgan_lite.evaluation.metrics import sliced_wasserstein as sliced_wasserstein
+    from ddgan_lite.exchange.hub import push as push
     from ddgan_lite.exchange.javascript import to_javascript as to_javascript
+    from ddgan_lite.exchange.onnx import to_onnx as to_onnx
     from ddgan_lite.exchange.reference import load_reference_checkpoint as load_reference_checkpoint
     from ddgan_lite.figures import plots as plots
     from ddgan_lite.figures.widgets import explore_denoising as explore_denoising

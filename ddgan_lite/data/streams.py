@@ -34,6 +34,8 @@ class Rows:
 
     Example:
         >>> rows = Rows("squares", [{"image": np.zeros((8, 8), np.uint8)}], range(1))
+        >>> rows.read(0).size
+        (8, 8)
         >>> StoredImages(rows, size=4, channels=3, crop="center", limit=None).decode(0).shape
         torch.Size([3, 4, 4])
     """

@@ -34,17 +34,9 @@ def readme(source: str | os.PathLike, name: str) -> str:
 
     Example:
         >>> from ddgan_lite import results
-        >>> print(readme(results.find("digits.safetensors"), "you/digits")[:93])
-        ---
-        library_name: ddgan_lite
-        tags:
-        - denoising-diffusion-gan
-        ---
-        <BLANKLINE>
-        # digits
-        <BLANKLINE>
-        | | |
-        |---|---|
+        >>> page = readme(results.find("digits.safetensors"), "you/digits")
+        >>> page.splitlines()[1], page.splitlines()[6]
+        ('library_name: ddgan_lite', '# digits')
     """
     from huggingface_hub import ModelCardData  # imported when needed: it takes a while
 
@@ -74,6 +66,10 @@ def push(source: str | os.PathLike, name: str, *, private: bool = False) -> str:
 
     Example:
         >>> address = push("runs/mine", "you/ddgan-photos")  # doctest: +SKIP
+        >>> push("runs/mine", "mine")
+        Traceback (most recent call last):
+            ...
+        ValueError: a model on the hub is called owner/name, not 'mine'.
     """
     page, path = readme(source, name), checkpoints.locate(source)
     from huggingface_hub import CommitOperationAdd, HfApi

@@ -52,10 +52,14 @@ class DDGANPipeline(DiffusionPipeline):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike, *, sha256: str | None = None
     ) -> "DDGANPipeline":
-        """From whatever :meth:`DDGAN.load` takes: a file, a folder, an address, ``owner/name``.
+        """From a file, a folder, an address or ``owner/name``.
+
+        Args:
+            pretrained_model_name_or_path, sha256: as for
+                :meth:`~ddgan_lite.method.model.DDGAN.load`.
 
         Raises:
-            FileNotFoundError, CheckpointError, ValueError: as :meth:`DDGAN.load`.
+            FileNotFoundError, CheckpointError, ValueError: as there.
         """
         path = checkpoints.locate(pretrained_model_name_or_path, sha256)
         return cls(DDGAN.load(path), checkpoints.read(path)[1].get("provenance"))
@@ -80,7 +84,7 @@ class DDGANPipeline(DiffusionPipeline):
         class_labels: int | Sequence[int] | Tensor | None = None,
         guidance_scale: float = 1.0,
     ) -> ImagePipelineOutput | tuple:
-        """Draw images; they are those of :meth:`DDGAN.sample` with the same generator.
+        """Draw images: those of :meth:`~ddgan_lite.method.model.DDGAN.sample`, drawn alike.
 
         Args:
             batch_size: how many.
@@ -90,7 +94,8 @@ class DDGANPipeline(DiffusionPipeline):
             output_type: ``"pil"``, ``"np"`` (n, H, W, C) or ``"pt"`` (n, C, H, W), both in [0, 1].
             return_dict: False returns the tuple ``(images,)``.
             class_labels: one for all or one for each, of a model with classes.
-            guidance_scale: how strongly they are followed, see :meth:`DDGAN.predict`.
+            guidance_scale: how strongly they are followed, see
+                :meth:`~ddgan_lite.method.model.DDGAN.predict`.
 
         Raises:
             ValueError: if a value does not fit the model.
