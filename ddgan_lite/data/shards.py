@@ -127,11 +127,11 @@ def _scan(file: Path) -> tuple[list[Member], list[int | None]]:
         with tarfile.open(file, "r:") as tar:
             for member in tar:
                 path = PurePosixPath(member.name)
+                if not 0 <= member.size <= length - member.offset_data:
+                    raise tarfile.ReadError("it is cut short")
                 if not member.isfile() or "/." in f"/{path}":  # hidden files are left out
                     continue
                 key = str(path.with_name(path.name.split(".")[0]))
-                if member.offset_data + member.size > length:
-                    raise tarfile.ReadError("it is cut short")
                 if path.suffix.lower() in SUFFIXES:
                     if key in images:
                         both = f"{images[key].name} and {path}"
@@ -142,7 +142,9 @@ def _scan(file: Path) -> tuple[list[Member], list[int | None]]:
                     if not re.fullmatch(rb"\s*\d{1,9}\s*", text):
                         raise DataError(f"{file} holds a label that is no number in {path}.")
                     labels[key] = int(text)
-    except (tarfile.TarError, OSError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # tarfile has more than its own: ValueError, OverflowError, ...
         reason = getattr(error, "strerror", None) or error
         raise DataError(
             f"{file} cannot be read as a tar file without compression: {reason}."

@@ -65,6 +65,10 @@ def _first(rows: Iterable[dict], name: str) -> dict:
     return row
 
 
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}, {' '.join(str(error).split())}"
+
+
 def _label(row: dict, where: str) -> int:
     """The label of a row."""
     try:
@@ -152,6 +156,12 @@ class Stream:
             return images, None
         return images, torch.tensor([_label(row, f"{self.name} at key {n}") for n, row in rows])
 
+    def _numbered(self) -> Iterator[tuple[int, dict]]:
+        try:
+            yield from enumerate(self.rows)
+        except Exception as error:  # whatever somebody else's code raises, a network's for example
+            raise DataError(f"{self.name} cannot be read further: {_words(error)}.") from error
+
     def _walk(self, seed: int, position: int) -> Iterator[tuple[int, dict]]:
         """Numbered rows from ``position`` on, where one shuffled epoch follows another."""
         epoch = 0
@@ -161,7 +171,7 @@ class Stream:
                 epoch += over
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
             read = 0
-            for row in _shuffled(enumerate(self.rows), self.buffer, rng):
+            for row in _shuffled(self._numbered(), self.buffer, rng):
                 read += 1
                 if read > position:
                     yield row
@@ -189,7 +199,7 @@ class Stream:
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}.")
-        held = list(islice(enumerate(self.rows), n))
+        held = list(islice(self._numbered(), n))
         again = [(place, row) for place, (_, row) in enumerate(islice(cycle(held), n))]
         images, labels = self._decoded(again)
         return to_unit(images), labels
@@ -285,8 +295,7 @@ def _called(source: str) -> Iterable[dict]:
     try:
         return getattr(importlib.import_module(module), function)()
     except Exception as error:  # whatever somebody else's code raises
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise DataError(f"{source} gives no images ({reason}).") from error
+        raise DataError(f"{source} gives no images: {_words(error)}.") from error
 
 
 def names_rows(source: object) -> bool:

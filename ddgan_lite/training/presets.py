@@ -337,7 +337,8 @@ def load_data(source: str, shape: tuple[int, ...], **options: object) -> Data:
             raise DataError(f"{source} holds images, but these networks work on {shape}.")
         size = {} if source in FIXED else {"size": shape[2], "channels": shape[0]}
         if names_rows(source):
-            options = {key: value for key, value in options.items() if key != "root"}
+            files = {"root", "download", "train", "memory"}  # that is about those on a disk
+            options = {key: value for key, value in options.items() if key not in files}
             data = stream_images(source, **size, **options)
         else:
             data = load_images(source, **size, **options)
