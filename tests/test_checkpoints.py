@@ -85,7 +85,12 @@ def test_a_truncated_file_is_refused(good, keep):
     assert_refused(good, "is not a whole ddgan_lite checkpoint")
 
 
-@pytest.mark.parametrize("metadata", [{}, {"header": "{broken"}])
+BURDENS = ["[" * 10**5, '{"a":' * 40 + "1" + "}" * 40, "9" * 5_000, '{"a": -' + "1" * 40 + "}"]
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, *({"header": text} for text in ("{broken", "[]", '"text"', "3", *BURDENS))]
+)
 def test_a_header_that_is_missing_or_no_json_is_refused(tmp_path, metadata):
     path = tmp_path / "model.safetensors"
     save_file({"a": torch.zeros(2)}, path, metadata={"format": checkpoints.FORMAT, **metadata})
@@ -110,10 +115,9 @@ def test_a_model_this_version_cannot_build_is_refused(good, header):
     assert_refused(good, "describes a model that this version of ddgan_lite cannot build")
 
 
-@pytest.mark.parametrize("header", [[], "text", 3, {}])
-def test_a_header_without_a_model_is_refused(good, header):
+def test_a_header_without_a_model_is_refused(good):
     tensors, _ = checkpoints.read(good)
-    checkpoints.write(good, tensors, header)
+    checkpoints.write(good, tensors, {})
     assert_refused(good, "describes a model that this version of ddgan_lite cannot build")
 
 
