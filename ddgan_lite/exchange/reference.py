@@ -6,6 +6,7 @@ number of levels, blocks and channels has to come from the names and shapes of i
 
 import os
 import re
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -144,9 +145,12 @@ def _read(path: Path) -> dict[str, Tensor]:
             with zipfile.ZipFile(path) as archive:
                 if sum(part.file_size for part in archive.infolist()) > size:
                     raise ValueError("more comes out of the archive than it holds")
+                if archive.testzip():
+                    raise ValueError("a checksum of the archive does not agree")
                 (pickled,) = (name for name in archive.namelist() if name.endswith("data.pkl"))
                 resume = resume or b"optimizer" in archive.read(pickled)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what torch makes of a pickle is no news
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # bytes that are no torch file fail in every way there is
         if not resume:  # not "from error": torch explains how to switch its protection off
             raise ValueError(

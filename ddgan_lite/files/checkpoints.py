@@ -159,7 +159,7 @@ def _on_hub(name: str) -> bool:
     return bool(
         re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name)
         and Path(name).suffix not in (".safetensors", ".pth", ".pt", ".ckpt", ".png")
-        and not difflib.get_close_matches(owner, known, cutoff=0.8)
+        and not difflib.get_close_matches(owner, known, cutoff=0.75)
     )
 
 

@@ -387,8 +387,8 @@ class DDGAN(nn.Module):
             header["step_weights"] = self.step_weights.tolist()
             networks = {"generator": self.generator, "discriminator": self.discriminator}
             networks["averaged"] = self.network("averaged")
-            tensors = {
-                f"{name}/{key}": weight
+            tensors = {  # cloned: before any training the average is the generator itself
+                f"{name}/{key}": weight.clone()
                 for name, network in networks.items()
                 for key, weight in network.state_dict().items()
             }
