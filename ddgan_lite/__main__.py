@@ -236,9 +236,7 @@ def parser() -> argparse.ArgumentParser:
     convert.add_argument("checkpoint", help="netG_<epoch>.pth; nothing in it is executed")
     convert.add_argument("out", help="the .safetensors file to write")
     convert.add_argument(
-        "--num-steps",
-        type=int,
-        help="T of the checkpoint; needed unless it is the published CIFAR-10",
+        "--num-steps", type=int, help="T, which only CIFAR-10's layout settles (4)"
     )
     convert.add_argument("--image-size", type=int, help="in pixels, where the file leaves it open")
 
