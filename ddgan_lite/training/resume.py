@@ -115,14 +115,17 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
         rates, scalers, moments = [], [], []
         for number, scaler in enumerate(trainer.scalers):
             most = max(trainer.schedules[number].base_lrs[0], trainer.settings.lr_end)
-            rates.append(_number("lr", training["groups"][number][0]["lr"], most * (1 + 1e-9)))
+            rates.append(_number("lr", training["groups"][number][0]["lr"], most * (1 + 1e-6)))
             scalers.append(_scale(scaler.state_dict(), training["scalers"][number]))
             part = checkpoints.section(tensors, f"adam/{number}")
-            moments.append(_moments(part, trainer.weights[number], step))
+            # In half precision the first updates may have been left out, for an overflow.
+            begun = step and (part or not training["scalers"][number])
+            moments.append(_moments(part, trainer.weights[number] if begun else [], step))
         same_device = training["device"] == trainer.model.device.type
         rngs = (trainer.rng, trainer.data_rng)
-        for name, rng in zip(("rng", "data_rng"), rngs if same_device else (), strict=same_device):
-            torch.Generator(rng.device).set_state(tensors[name])  # refuses what is no state
+        if same_device:
+            for name, rng in zip(("rng", "data_rng"), rngs, strict=True):
+                torch.Generator(rng.device).set_state(tensors[name])  # refuses what is no state
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         what = f"it has no {error}" if isinstance(error, LookupError) else error
         raise checkpoints.CheckpointError(
@@ -160,7 +163,7 @@ def _number(name: str, value: object, most: float, whole: bool = False) -> float
 
 def _moments(found: dict[str, Tensor], weights: list[Tensor], step: int) -> dict[int, dict]:
     """Adam's averages and counts for these weights, as its ``load_state_dict`` takes them."""
-    places = range(len(weights)) if step else ()
+    places = range(len(weights))
     keys = ("step", "exp_avg", "exp_avg_sq")
     if odd := found.keys() ^ {f"{place}/{key}" for place in places for key in keys}:
         raise ValueError(f"Adam's averages are others than those of the weights: {min(odd)}")
