@@ -178,9 +178,8 @@ def _moments(found: dict[str, Tensor], weights: list[Tensor], step: int) -> dict
                     f"Adam's {key} of weight {place} is {tuple(value.shape)} of {value.dtype}, "
                     f"not {tuple(like.shape)} of {like.dtype}"
                 )
-            low, high = {"exp_avg": (-math.inf, math.inf), "step": (0, step)}.get(
-                key, (0, math.inf)
-            )
+            low = -math.inf if key == "exp_avg" else 0
+            high = step if key == "step" else math.inf
             if not (value.isfinite() & (value >= low) & (value <= high)).all():
                 raise ValueError(f"Adam's {key} of weight {place} is out of range")
             # The fused update wants a weight and its moments laid out alike.
