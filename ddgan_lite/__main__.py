@@ -101,7 +101,9 @@ def _card(args: argparse.Namespace) -> None:
 
 def _convert(args: argparse.Namespace) -> None:
     model = load_reference_checkpoint(args.checkpoint, args.num_steps, image_size=args.image_size)
-    print(model.save(args.out, source=Path(args.checkpoint).name))
+    how = "as given: the file does not say" if args.num_steps else "that of the published CIFAR-10"
+    about = {"source": Path(args.checkpoint).name, "T": f"{model.config.num_steps}, {how}"}
+    print(model.save(args.out, **about))
 
 
 def _device(text: str) -> torch.device:
@@ -229,7 +231,9 @@ def parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("checkpoint", help="netG_<epoch>.pth; nothing in it is executed")
     convert.add_argument("out", help="the .safetensors file to write")
-    convert.add_argument("--num-steps", type=int, default=4, help="T of the checkpoint (4)")
+    convert.add_argument(
+        "--num-steps", type=int, help="T, which only CIFAR-10's layout settles (4)"
+    )
     convert.add_argument("--image-size", type=int, help="in pixels, where the file leaves it open")
 
     exchange_commands(command)

@@ -193,7 +193,10 @@ def test_converting_a_published_checkpoint(published, tmp_path, capsys):
     assert main(["convert", str(path), str(out), "--num-steps", "2"]) == 0
     assert capsys.readouterr().out == f"{out}\n"
     tensors, header = read(out)
-    assert header["provenance"] == {"source": "netG_7.pth"}
+    assert header["provenance"] == {
+        "source": "netG_7.pth",
+        "T": "2, as given: the file does not say",
+    }
     assert header["config"]["num_steps"] == 2
     assert all(torch.equal(tensors[name], weights[name]) for name in weights)
     assert DDGAN.load(out).sample(1).shape == (1, 3, 16, 16)
@@ -211,7 +214,7 @@ def test_converting_a_published_checkpoint(published, tmp_path, capsys):
         ({"accumulate": 3}, "a batch of 8 cannot be cut into 3 equal parts"),
         ({"accumulate": 8, "batch_size": 48}, "must be 1, 2, 3 or a multiple of 4, got 6"),
         ({"mixed_precision": "fp16"}, "'fp16' needs a CUDA device: take 'bf16' or 'no'"),
-        ({"latent_dim": 10**15}, "out of memory. Try a smaller batch"),
+        ({"latent_dim": 10**15}, "latent_dim must be at most 65536"),
         ({"lr_generator": 0.5}, "was trained with lr_generator = "),
     ],
 )
@@ -219,6 +222,10 @@ def test_values_that_do_not_fit(changes, sentence, trained, answer):
     before = content(trained)
     assert sentence in answer(train(trained, **changes))
     assert content(trained) == before
+
+
+def test_a_batch_beyond_the_memory_is_one_sentence(tmp_path, answer):
+    assert "out of memory. Try a smaller batch" in answer(train(tmp_path, batch_size=4 * 10**14))
 
 
 @pytest.mark.parametrize("name", ["steps", "keep"])
@@ -282,7 +289,11 @@ def test_models_and_options_that_do_not_fit(trained, published, tmp_path, answer
         (["sample", trained, "--n", 0], "--n must be at least 1, got 0"),
         (["sample", trained, "--batch", 0], "--batch must be at least 1, got 0"),
         (["sample", trained, "--out", tmp_path / "a.jpg"], "--out must be a .png file or a folder"),
-        (["convert", path, out, "--num-steps", 0], "num_steps must be at least 1, got 0"),
+        (["convert", path, out, "--num-steps", 0], "error: num_steps must be at least 1 and at "),
+        (["convert", path, out], "does not say with how many steps T it was trained"),
+        (["convert", trained / "model.safetensors", out], "one of ours goes to sample, evaluate"),
+        (["sample", path], "python -m ddgan_lite convert netG_7.pth OUT.safetensors"),
+        (["sample", str(trained) + "s"], f"Did you mean {trained}?"),
     ):
         assert sentence in answer(line)
     assert not out.exists()

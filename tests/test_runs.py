@@ -382,5 +382,5 @@ def test_what_no_run_can_start_from_is_refused(done, tmp_path):
         go(points(), tmp_path / "a", start=tmp_path / "absent")
     with pytest.raises(CheckpointError, match="does not fit"):
         go(points(width=24), tmp_path / "a", start=folder)
-    with pytest.raises(CheckpointError, match="does not fit"):  # a model holds no discriminator
+    with pytest.raises(CheckpointError, match="without its discriminator: to go on"):
         go(points(), tmp_path / "a", start=folder / "model.safetensors")

@@ -5,14 +5,10 @@ right where it differs from the arXiv table (its issue 26).
 """
 
 import ast
-import contextlib
 import dataclasses
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import UnionType
-from typing import get_args, get_origin
 
 from ddgan_lite.chain.diffusion import cosine_levels
 from ddgan_lite.data.images import FIXED, DataError, load_images
@@ -20,7 +16,7 @@ from ddgan_lite.data.streams import names_rows, stream_images
 from ddgan_lite.data.toys import MIXTURES, StackedDigits, mixture
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import Config, ConvConfig, MLPConfig, PyramidConfig, UNetConfig
-from ddgan_lite.networks.toy import check_least
+from ddgan_lite.networks.toy import check_least, fitting
 from ddgan_lite.training.settings import TrainSettings
 from ddgan_lite.training.trainer import Data
 
@@ -248,7 +244,7 @@ def preset(name: str, *, quick: bool = False, **changes: object) -> Preset:
         if key not in fields:
             raise ValueError(_unknown("key", key, fields))
         part, field = fields[key]
-        sorted_changes[part][key] = _fitting(key, value, getattr(parts[part], key), field.type)
+        sorted_changes[part][key] = fitting(key, value, field.type, getattr(parts[part], key))
     config, settings = (
         replace(parts[part], **sorted_changes[part]) for part in ("config", "settings")
     )
@@ -281,31 +277,6 @@ def _unknown(what: str, name: str, known: Mapping) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     return f"unknown {what} {name!r}: known are {', '.join(known)}.{hint}"
-
-
-def _fitting(key: str, value: object, present: object, kind: type) -> object:
-    """``value`` if a field of this type can hold it; whole numbers pass for floats."""
-    kinds = get_args(kind) if type(kind) is UnionType else (kind,)
-    for one in kinds:
-        with contextlib.suppress(TypeError, OverflowError):
-            return _cast(value, one)
-    names = " or ".join(str(k) if get_origin(k) else k.__name__ for k in kinds)
-    names = names.replace("NoneType", "None")
-    raise ValueError(f"{key} must be of type {names}, like {present!r}; got {value!r}.")
-
-
-def _cast(value: object, kind: type) -> object:
-    """``value`` as a ``kind``; TypeError if it is none."""
-    if get_origin(kind) is tuple and type(value) in (tuple, list):
-        inner = get_args(kind)
-        inner = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-        if len(inner) == len(value):
-            return tuple(_cast(each, one) for each, one in zip(value, inner, strict=True))
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise TypeError
-    return value
 
 
 def load_data(source: str, shape: tuple[int, ...], **options: object) -> Data:

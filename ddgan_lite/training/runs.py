@@ -165,8 +165,8 @@ def _go_on(trainer: Trainer, folder: Path, data: str) -> tuple[Path | None, floa
             continue
         if header.get("data") != data:
             raise resume.OtherRunError(
-                f"{path} was trained on {header.get('data')}, this run is on {data}: start in "
-                "another folder."
+                f"{path} was trained on {checkpoints.plain(header.get('data'))}, this run is on "
+                f"{data}: start in another folder."
             )
         return path, header.get("seconds", 0.0)
     if unreadable:
