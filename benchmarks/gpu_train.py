@@ -40,8 +40,9 @@ from ddgan_lite.evaluation.metrics import mode_scores, sliced_wasserstein
 from ddgan_lite.files import checkpoints
 from ddgan_lite.files.cards import missing
 from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training.logs import read_log
 from ddgan_lite.training.presets import PRESETS, Preset, load_data, parse, preset
-from ddgan_lite.training.runs import provenance, read_log, run
+from ddgan_lite.training.runs import provenance, run
 from ddgan_lite.training.trainer import Data
 
 SAVES = 12  # checkpoints of a run

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from ddgan_lite.files.checkpoints import history, read
-from ddgan_lite.training.runs import read_log
+from ddgan_lite.training.logs import read_log
 
 # A small U-Net on mirrored crops of photographs; every second step has its checkpoint and picture.
 TINY = {

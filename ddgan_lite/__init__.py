@@ -39,8 +39,9 @@ HOMES = {  # room and file: the names that are found there
     "method.model": "DDGAN",
     "method.objectives": "discriminator_loss generator_loss r1_penalty",
     "networks": "ConvConfig MLPConfig PyramidConfig UNetConfig",
+    "training.logs": "read_log",
     "training.presets": "PRESETS Preset load_data preset",
-    "training.runs": "read_log run",
+    "training.runs": "run",
     "training.settings": "TrainSettings",
     "training.trainer": "Trainer train",
 }
@@ -109,11 +110,11 @@ if TYPE_CHECKING:  # the same for editors and type checkers; "as" says that a na
     from ddgan_lite.networks import MLPConfig as MLPConfig
     from ddgan_lite.networks import PyramidConfig as PyramidConfig
     from ddgan_lite.networks import UNetConfig as UNetConfig
+    from ddgan_lite.training.logs import read_log as read_log
     from ddgan_lite.training.presets import PRESETS as PRESETS
     from ddgan_lite.training.presets import Preset as Preset
     from ddgan_lite.training.presets import load_data as load_data
     from ddgan_lite.training.presets import preset as preset
-    from ddgan_lite.training.runs import read_log as read_log
     from ddgan_lite.training.runs import run as run
     from ddgan_lite.training.settings import TrainSettings as TrainSettings
     from ddgan_lite.training.trainer import Trainer as Trainer

@@ -12,7 +12,7 @@ import two_processes
 from two_processes import CASES
 
 from ddgan_lite.files import checkpoints
-from ddgan_lite.training.runs import read_log
+from ddgan_lite.training.logs import read_log
 
 SCRIPT = Path(two_processes.__file__)
 NETWORKS = ("generator", "discriminator", "averaged")

@@ -47,6 +47,7 @@ def card(source: str | os.PathLike) -> str:
     def told(name: str, form: str = "{}") -> str:
         return form.format(known[name]) if name in known else "not recorded"
 
+    several = known.get("processes", 1) != 1
     rows = {
         "networks": _networks(header, tensors),
         "file": f"{path.stat().st_size / 1000:,.0f} kB",
@@ -54,7 +55,7 @@ def card(source: str | os.PathLike) -> str:
         "data": told("data"),
         "training": f"{told('steps', '{:,}')} steps, a batch of {told('batch_size')}",
         "seed": told("seed"),
-        "hardware": told("hardware"),
+        "hardware": told("hardware") + (told("processes", ", {} processes") if several else ""),
         "training time": _duration(known["seconds"]) if "seconds" in known else "not recorded",
         "code": f"ddgan_lite {told('ddgan_lite')}, commit {told('commit')}; torch {told('torch')}",
         "date": told("date"),
