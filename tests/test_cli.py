@@ -1,13 +1,11 @@
 """The command line: every command, and every mishap as one sentence that costs nothing."""
 
 import os
-import random
 import re
 import subprocess
 import sys
 from urllib.error import URLError
 
-import kill
 import numpy as np
 import pytest
 import tiny
@@ -145,18 +143,6 @@ def test_the_same_line_goes_on_after_a_stop(trained, tmp_path, monkeypatch, caps
     assert main(train(tmp_path)) == 0
     assert same_model(tmp_path, trained)
     assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4, 5]
-
-
-def test_a_run_killed_twice_ends_where_an_undisturbed_one_does(tmp_path):
-    # benchmarks/kill.py does it twenty times.
-    killed, whole, rng = tmp_path / "killed", tmp_path / "whole", random.Random(0)
-    kills = [kill.kill(killed, 12, rng, aim=aim, longest=0.25) for aim in (True, False)]
-    assert kills[0]["killed"]
-    assert main(kill.arguments(killed, 12)) == 0
-    assert main(kill.arguments(whole, 12)) == 0
-    assert kill.differences(killed, whole) == []
-    assert [line["step"] for line in read_log(killed)] == list(range(1, 13))
-    assert not list(killed.glob("**/.*"))
 
 
 def test_sampling_a_grid(trained, tmp_path, capsys):

@@ -3,14 +3,17 @@
 import dataclasses
 import itertools
 import math
+import random
 import signal
 import threading
 
+import kills
 import pytest
 import tiny
 import torch
 from PIL import Image
 
+from ddgan_lite.__main__ import main
 from ddgan_lite.data.images import Images
 from ddgan_lite.files import checkpoints
 from ddgan_lite.files.checkpoints import CheckpointError
@@ -397,6 +400,20 @@ def test_a_run_that_nobody_closes_does_not_take_the_signals_of_a_later_one(tmp_p
     assert [signal.getsignal(each) for each in guard.SIGNALS] == handlers
 
 
+def test_a_run_that_is_killed_and_then_asked_to_stop_ends_as_if_undisturbed(tmp_path, monkeypatch):
+    # benchmarks/kills.py does it sixty times.
+    monkeypatch.setitem(kills.TINY, "save_minutes", 0.002)
+    stopped, whole, rng = tmp_path / "stopped", tmp_path / "whole", random.Random(0)
+    kill = kills.later(stopped, 24, rng, aim=True, longest=0.1)
+    term = kills.later(stopped, 24, rng, signal.SIGTERM, longest=0.1)
+    assert kill["status"] == -signal.SIGKILL and kill["saved"] <= kill["logged"] < 24
+    assert term["status"] == 128 + signal.SIGTERM and term["logged"] == term["saved"] < 24
+    for folder in (stopped, whole):
+        assert main(kills.arguments(folder, 24)) == 0
+    assert kills.differences(stopped, whole) == []
+    assert not list(stopped.glob("**/.*.part"))
+
+
 def test_a_run_in_another_thread_trains_without_listening(done, tmp_path):
     folder, _ = done
     thread = threading.Thread(target=go, args=(points(), tmp_path))
@@ -426,7 +443,7 @@ def test_a_second_run_in_a_folder_is_refused_and_the_first_unharmed(done, tmp_pa
     first = run(points(), tmp_path, device="cpu")
     lines = [next(first)]
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(BlockingIOError, match="another run is training in .*: wait for its end"):
+    with pytest.raises(BlockingIOError, match=r"another run is training in .*: wait for its"):
         go(points(), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
     lines += first
@@ -472,7 +489,7 @@ def test_a_run_is_quiet_unless_asked(done, tmp_path, capfd):
 
 
 def test_trackers_that_are_not_there_are_named(tmp_path):
-    with pytest.raises(ValueError, match="unknown tracker 'tensorbord': known are aim, .*wandb"):
+    with pytest.raises(ValueError, match=r"unknown tracker 'tensorbord': known are aim, .*wandb"):
         go(points(), tmp_path / "run", trackers=["tensorbord"])
     with pytest.raises(
         ModuleNotFoundError, match="comet_ml is not installed: pip install comet-ml"
