@@ -103,7 +103,7 @@ def stopped(process: subprocess.Popen, folder: Path, number: int) -> dict:
     }
 
 
-def early(folder: Path, steps: int, rng: random.Random, longest: float = 10.0) -> dict:
+def early(folder: Path, steps: int, rng: random.Random, longest: float = 20.0) -> dict:
     """Kill the run up to ``longest`` seconds after its process began."""
     process = start(folder, steps)
     time.sleep(rng.uniform(0, longest))

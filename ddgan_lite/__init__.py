@@ -32,6 +32,7 @@ HOMES = {  # room and file: the names that are found there
     "exchange.javascript": "to_javascript",
     "exchange.reference": "load_reference_checkpoint",
     "figures": "plots",
+    "figures.notebook": "check_parameters",
     "figures.widgets": "explore_denoising",
     "files": "results",
     "files.cards": "card",
@@ -98,6 +99,7 @@ if TYPE_CHECKING:  # the same for editors and type checkers; "as" says that a na
     from ddgan_lite.exchange.javascript import to_javascript as to_javascript
     from ddgan_lite.exchange.reference import load_reference_checkpoint as load_reference_checkpoint
     from ddgan_lite.figures import plots as plots
+    from ddgan_lite.figures.notebook import check_parameters as check_parameters
     from ddgan_lite.figures.widgets import explore_denoising as explore_denoising
     from ddgan_lite.files import results as results
     from ddgan_lite.files.cards import card as card
