@@ -103,7 +103,7 @@ def stopped(process: subprocess.Popen, folder: Path, number: int) -> dict:
     }
 
 
-def early(folder: Path, steps: int, rng: random.Random, longest: float = 20.0) -> dict:
+def early(folder: Path, steps: int, rng: random.Random, longest: float) -> dict:
     """Kill the run up to ``longest`` seconds after its process began."""
     process = start(folder, steps)
     time.sleep(rng.uniform(0, longest))
@@ -171,10 +171,14 @@ def main() -> int:
     steps, rng = options.steps, random.Random(options.seed)
     with tempfile.TemporaryDirectory() as temporary:
         disturbed, whole = (Path(temporary) / name for name in ("disturbed", "whole"))
-        rows = []
+        begin, rows = time.perf_counter(), []
+        stopped(
+            taken_up(Path(temporary) / "first", steps), Path(temporary) / "first", signal.SIGKILL
+        )
+        longest = 2 * (time.perf_counter() - begin)  # half of the early ones while it loads
         for number in range(options.early + options.later + options.terms):
             if number < options.early:
-                row = early(disturbed, steps, rng)
+                row = early(disturbed, steps, rng, longest)
             elif number < options.early + options.later:
                 row = later(disturbed, steps, rng, aim=number % 2 == 1)
             else:

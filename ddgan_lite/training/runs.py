@@ -161,7 +161,7 @@ def _steps(
                         log.write(line)
                 if due := saves.due(stop.signal):
                     saves.save(**record, unlogged=sums)
-                    if log and images and saves.regular():
+                    if log and images and not saves.passing:
                         write_grid(model, folder / "samples" / f"step_{step:08d}.png")
                 if due > 1 and step < settings.steps:
                     this_process().wait_for_everyone()  # one that ends may end the others

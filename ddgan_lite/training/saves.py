@@ -27,6 +27,10 @@ class Saves:
         keep: how many to keep, the newest.
         newest: the one that the run goes on from.
 
+    Attributes:
+        newest: the newest.
+        passing: the same, if it is one in between.
+
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> from ddgan_lite import gaussian_grid, preset
@@ -49,10 +53,10 @@ class Saves:
     ):
         self.trainer, self.preset, self.keep, self.newest = trainer, preset, keep, newest
         self.folder = Path(folder) / "checkpoints"
-        self.passing = None if self.regular() else newest
+        self.passing = None if self._regular() else newest
         self.saved = self.last = time.perf_counter()
 
-    def regular(self) -> bool:
+    def _regular(self) -> bool:
         """Whether this step has its checkpoint in any case."""
         step = self.trainer.step
         return step % self.preset.save_every == 0 or step == self.preset.settings.steps
@@ -70,7 +74,7 @@ class Saves:
         # If the next step takes as long as this one, it would end too late.
         late = (now - self.saved) + (now - self.last) >= 60 * self.preset.save_minutes
         self.last = now
-        answer = max(stop, int(late or self.trainer.step == 1 or self.regular()))
+        answer = max(stop, int(late or self.trainer.step == 1 or self._regular()))
         if self.trainer.processes > 1:  # clocks differ, and a signal may come to one of them
             agreed = torch.tensor(answer, device=self.trainer.model.device)
             distributed.all_reduce(agreed, distributed.ReduceOp.MAX)
@@ -87,6 +91,6 @@ class Saves:
             history = checkpoints.history(self.folder)  # any later one is a broken one
             for old in history[: history.index(path) + 1][: -self.keep]:
                 old.unlink()
-        self.newest, self.passing = path, None if self.regular() else path
+        self.newest, self.passing = path, None if self._regular() else path
         self.saved = self.last = time.perf_counter()
         return path
