@@ -3,11 +3,12 @@
     python benchmarks/kills.py --store
 
 The same line starts a process each time, and the process is stopped at a random moment. By SIGKILL
-20 times in the first minute of the run, from the start of the process on, as it loads, trains or
-saves; then 30 times after the run was taken up, every second time in the middle of a save; by
-SIGTERM 10 times. Then a second process is let into the folder, and the last one may finish. Prints
-one JSON object for each stop and one at the end; the exit status is 1 if more work was lost than
-the run allows, or any number differs from an undisturbed run's.
+20 times in the first minute of the run, every second time before it has begun, and then 30 times,
+every second one while it saves; by SIGTERM 10 times. Then a second process is let into the folder,
+and the last one may finish. Prints one JSON object for each stop and one at the end; the exit
+status is 1 if more work was lost than the run allows, or any number differs from an undisturbed
+run's. Best on a machine with nothing else to do: a step that takes longer than the one before it is
+lost as well.
 """
 
 import argparse
@@ -103,28 +104,32 @@ def stopped(process: subprocess.Popen, folder: Path, number: int) -> dict:
     }
 
 
-def early(folder: Path, steps: int, rng: random.Random, longest: float) -> dict:
+def loading(folder: Path, steps: int, rng: random.Random, longest: float) -> dict:
     """Kill the run up to ``longest`` seconds after its process began."""
     process = start(folder, steps)
     time.sleep(rng.uniform(0, longest))
     return stopped(process, folder, signal.SIGKILL)
 
 
-def later(
+def training(
     folder: Path,
     steps: int,
     rng: random.Random,
     number: int = signal.SIGKILL,
     *,
     aim: bool = False,
-    longest: float = 3.0,
+    most: int = 30,
 ) -> dict:
-    """Stop the run up to ``longest`` seconds after it was taken up.
+    """Stop the run fewer than ``most`` steps after it was taken up, at any moment of a step.
 
     ``aim``: wait for the next file that is being written after that, and strike in the middle.
     """
     process = taken_up(folder, steps)
-    time.sleep(rng.uniform(0, longest))
+    last = rng.randrange(most) + len(read_log(folder))
+    while process.poll() is None and len(read_log(folder)) < last:
+        time.sleep(0.01)
+    seconds = [line["seconds"] for line in read_log(folder)[-2:]]
+    time.sleep(rng.uniform(0, seconds[1] - seconds[0] if len(seconds) == 2 else 0.1))
     while aim and process.poll() is None and not half_written(folder):
         pass
     return stopped(process, folder, number)
@@ -164,7 +169,7 @@ def main() -> int:
     parser.add_argument("--early", type=int, default=20, help="kills in the first minute (20)")
     parser.add_argument("--later", type=int, default=30, help="kills after that (30)")
     parser.add_argument("--terms", type=int, default=10, help="SIGTERM (10)")
-    parser.add_argument("--steps", type=int, default=2_000, help="of the run (2,000)")
+    parser.add_argument("--steps", type=int, default=1_200, help="of the run (1,200)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
     parser.add_argument("--store", action="store_true", help="keep them in book/results")
     options = parser.parse_args()
@@ -175,14 +180,15 @@ def main() -> int:
         stopped(
             taken_up(Path(temporary) / "first", steps), Path(temporary) / "first", signal.SIGKILL
         )
-        longest = 2 * (time.perf_counter() - begin)  # half of the early ones while it loads
+        ready = time.perf_counter() - begin
         for number in range(options.early + options.later + options.terms):
-            if number < options.early:
-                row = early(disturbed, steps, rng, longest)
+            if number < options.early and number % 2 == 0:
+                row = loading(disturbed, steps, rng, ready)
             elif number < options.early + options.later:
-                row = later(disturbed, steps, rng, aim=number % 2 == 1)
+                aim = number >= options.early and number % 2 == 1
+                row = training(disturbed, steps, rng, aim=aim)
             else:
-                row = later(disturbed, steps, rng, signal.SIGTERM)
+                row = training(disturbed, steps, rng, signal.SIGTERM)
             rows.append(row)
             print(json.dumps(row), flush=True)
         beside = refused(disturbed, steps)

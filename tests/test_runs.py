@@ -404,8 +404,8 @@ def test_a_run_that_is_killed_and_then_asked_to_stop_ends_as_if_undisturbed(tmp_
     # benchmarks/kills.py does it sixty times.
     monkeypatch.setitem(kills.TINY, "save_minutes", 0.002)
     stopped, whole, rng = tmp_path / "stopped", tmp_path / "whole", random.Random(0)
-    kill = kills.later(stopped, 24, rng, aim=True, longest=0.1)
-    term = kills.later(stopped, 24, rng, signal.SIGTERM, longest=0.1)
+    kill = kills.training(stopped, 24, rng, aim=True, most=4)
+    term = kills.training(stopped, 24, rng, signal.SIGTERM, most=4)
     assert kill["status"] == -signal.SIGKILL and kill["saved"] <= kill["logged"] < 24
     assert term["status"] == 128 + signal.SIGTERM and term["logged"] == term["saved"] < 24
     for folder in (stopped, whole):
