@@ -35,6 +35,7 @@ HOMES = {  # room and file: the names that are found there
     "exchange.onnx": "to_onnx",
     "exchange.reference": "load_reference_checkpoint",
     "figures": "plots",
+    "figures.notebook": "check_parameters",
     "figures.widgets": "explore_denoising",
     "files": "results",
     "files.cards": "card",
@@ -42,8 +43,9 @@ HOMES = {  # room and file: the names that are found there
     "method.model": "DDGAN",
     "method.objectives": "discriminator_loss generator_loss r1_penalty",
     "networks": "ConvConfig MLPConfig PyramidConfig UNetConfig",
+    "training.logs": "read_log",
     "training.presets": "PRESETS Preset load_data preset",
-    "training.runs": "read_log run",
+    "training.runs": "run",
     "training.settings": "TrainSettings",
     "training.trainer": "Trainer train",
 }
@@ -103,6 +105,7 @@ if TYPE_CHECKING:  # the same for editors and type checkers; "as" says that a na
     from ddgan_lite.exchange.onnx import to_onnx as to_onnx
     from ddgan_lite.exchange.reference import load_reference_checkpoint as load_reference_checkpoint
     from ddgan_lite.figures import plots as plots
+    from ddgan_lite.figures.notebook import check_parameters as check_parameters
     from ddgan_lite.figures.widgets import explore_denoising as explore_denoising
     from ddgan_lite.files import results as results
     from ddgan_lite.files.cards import card as card
@@ -115,11 +118,11 @@ if TYPE_CHECKING:  # the same for editors and type checkers; "as" says that a na
     from ddgan_lite.networks import MLPConfig as MLPConfig
     from ddgan_lite.networks import PyramidConfig as PyramidConfig
     from ddgan_lite.networks import UNetConfig as UNetConfig
+    from ddgan_lite.training.logs import read_log as read_log
     from ddgan_lite.training.presets import PRESETS as PRESETS
     from ddgan_lite.training.presets import Preset as Preset
     from ddgan_lite.training.presets import load_data as load_data
     from ddgan_lite.training.presets import preset as preset
-    from ddgan_lite.training.runs import read_log as read_log
     from ddgan_lite.training.runs import run as run
     from ddgan_lite.training.settings import TrainSettings as TrainSettings
     from ddgan_lite.training.trainer import Trainer as Trainer

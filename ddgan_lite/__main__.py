@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -34,27 +36,16 @@ def _train(args: argparse.Namespace) -> None:
         folder,
         device=args.device,
         keep=args.keep,
-        tensorboard=args.tensorboard,
+        trackers=args.log.split(",") if args.log else (),
+        show=True,
         start=args.start,
         about={"preset": f"{args.preset}{' (quick)' if args.quick else ''}", "command": args.line},
         root=args.root,
         flip=args.flip,
     )
-    main = this_process().is_main_process
-    if main:
-        print(
-            f"Training {args.preset} on {chosen.data} in {folder}; the same line goes on with it."
-        )
-    # The delay keeps the bar away until there is a first line: an error before that stands alone.
-    with tqdm(total=chosen.settings.steps, unit="step", disable=not main, delay=0.01) as bar:
-        for line in lines:
-            shown = [name for name in line if name.startswith(("d_", "g_", "images_per"))]
-            terms = {name: f"{line[name]:.3g}" for name in shown if not name.endswith("_by_step")}
-            bar.set_postfix(terms, refresh=False)
-            if not bar.n:  # of a resumed run only what it does now counts for the rate
-                bar.initial = bar.n = max(0, line["step"] - chosen.log_every)
-            bar.update(line["step"] - bar.n)
-    if main:
+    for _ in lines:
+        pass
+    if this_process().is_main_process:
         print(f"Done: {folder / 'model.safetensors'}")
 
 
@@ -153,7 +144,9 @@ def parser() -> argparse.ArgumentParser:
   your own images at 64 pixels:
     python -m ddgan_lite train cifar10 --data my/photos --set "shape=(3, 64, 64)"
   too large for the memory? the same update in four parts:
-    python -m ddgan_lite train lsun_church_256 --set accumulate=4""",
+    python -m ddgan_lite train lsun_church_256 --set accumulate=4
+  a checkpoint at least every two minutes (10), and every 1,000 steps, with samples:
+    python -m ddgan_lite train cifar10 --set save_minutes=2 --set save_every=1000""",
     )
     train.add_argument("preset", help=f"one of {', '.join(PRESETS)}")
     train.add_argument("--quick", action="store_true", help="the small size for a CPU")
@@ -176,7 +169,7 @@ def parser() -> argparse.ArgumentParser:
         help="change any value of the preset, its networks or its settings; may be repeated",
     )
     train.add_argument("--keep", type=int, default=2, help="checkpoints to keep (2)")
-    train.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files")
+    train.add_argument("--log", metavar="NAMES", help="trackers: tensorboard,wandb,mlflow, ..")
 
     sample = command(
         "sample",
@@ -261,9 +254,10 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    except KeyboardInterrupt:
-        print("\nStopped. The same line goes on from the last checkpoint.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+            print(f"\n{str(stop) or 'Stopped.'}", file=sys.stderr)
+        return 128 + getattr(stop, "signal", signal.SIGINT)
     return 0
 
 

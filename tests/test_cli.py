@@ -1,13 +1,11 @@
 """The command line: every command, and every mishap as one sentence that costs nothing."""
 
 import os
-import random
 import re
 import subprocess
 import sys
 from urllib.error import URLError
 
-import kill
 import numpy as np
 import pytest
 import tiny
@@ -21,8 +19,8 @@ from ddgan_lite.files.checkpoints import history, read
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import UNetConfig
 from ddgan_lite.training import runs
+from ddgan_lite.training.logs import read_log
 from ddgan_lite.training.presets import PRESETS
-from ddgan_lite.training.runs import read_log
 
 CHANGES = tiny.as_changes(tiny.UNET, batch_size=8, log_every=1, save_every=2, fresh_fake=True)
 POINTS = {"width": 8, "batch_size": 16, "log_every": 1, "save_every": 1}
@@ -54,16 +52,18 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def answer(capsys):
-    """Run a command that must fail: returns its one sentence, and lets a ``bar`` stand above."""
+    """Run a command that must fail: its one sentence; with ``begun`` a run's lines stand above."""
 
-    def run(words, bar=False):
+    def run(words, begun=False):
         capsys.readouterr()
         assert main(list(map(str, words))) == 1
         printed = capsys.readouterr()
         assert "Traceback" not in printed.out + printed.err
         progress, _, sentence = printed.err.rstrip("\n").rpartition("\n")
         assert sentence.startswith("error: ")
-        assert re.fullmatch(r"(\r *\d+%.*)*" if bar else "", progress)
+        assert re.fullmatch(
+            r"Training on .*\n.*Next checkpoint .*(\n\d+/.*)*" if begun else "", progress
+        )
         return sentence
 
     return run
@@ -137,23 +137,12 @@ def test_the_same_line_goes_on_after_a_stop(trained, tmp_path, monkeypatch, caps
         interrupt(patch, 4)
         assert main(train(tmp_path)) == 130
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last == "Stopped. The same line goes on from the last checkpoint."
+    (newest,) = history(tmp_path / "checkpoints")
+    assert last == f"Stopped; {newest} is the last checkpoint. The same line goes on from there."
     assert [path.stem for path in history(tmp_path / "checkpoints")] == ["step_00000002"]
     assert main(train(tmp_path)) == 0
     assert same_model(tmp_path, trained)
     assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4, 5]
-
-
-def test_a_run_killed_twice_ends_where_an_undisturbed_one_does(tmp_path):
-    # benchmarks/kill.py does it twenty times.
-    killed, whole, rng = tmp_path / "killed", tmp_path / "whole", random.Random(0)
-    kills = [kill.kill(killed, 12, rng, aim=aim, longest=0.25) for aim in (True, False)]
-    assert kills[0]["killed"]
-    assert main(kill.arguments(killed, 12)) == 0
-    assert main(kill.arguments(whole, 12)) == 0
-    assert kill.differences(killed, whole) == []
-    assert [line["step"] for line in read_log(killed)] == list(range(1, 13))
-    assert not list(killed.glob("**/.*"))
 
 
 def test_sampling_a_grid(trained, tmp_path, capsys):
@@ -271,7 +260,7 @@ def test_a_diverging_run_in_mixed_precision_may_go_on_without(tmp_path, answer, 
     error = FloatingPointError("the losses are no longer finite at step 4. Try this.")
     with monkeypatch.context() as patch:
         interrupt(patch, 4, error)
-        sentence = answer(train(tmp_path, mixed_precision="bf16"), bar=True)
+        sentence = answer(train(tmp_path, mixed_precision="bf16"), begun=True)
     (good,) = history(tmp_path / "checkpoints")
     assert "Try this. Start in another folder, or go on in this one with " in sentence
     assert sentence.endswith(f"mixed_precision=no. The last good checkpoint is {good}.")

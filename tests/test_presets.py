@@ -186,6 +186,7 @@ def test_none_leaves_a_choice_to_the_library():
         ("cifar10", {"step_weights": "all"}, r"of type tuple\[float, \.\.\.\] or None, got"),
         ("cifar10", {"shape": (3, 36, 36)}, r"images of 36 pixels do not fit"),
         ("cifar10", {"save_every": 0}, r"save_every must be at least 1, got 0"),
+        ("cifar10", {"save_minutes": 0}, r"save_minutes must be positive, got 0"),
         ("cifar10", {"log_every": -1}, r"log_every must be at least 1, got -1"),
         ("cifar10", {"seed": -1}, r"seed must not be negative, got -1"),
         ("cifar10", {"seed": 2**63}, r"seed must be below 2 \*\* 63, got 9223372036854775808"),

@@ -46,6 +46,7 @@ def card(source: str | os.PathLike) -> str:
     def told(name: str) -> str:
         return _text(known[name]) if name in known else "not recorded"
 
+    several = known.get("processes", 1) != 1
     rows = {
         "networks": _networks(header, checkpoints.section(tensors, "averaged") or tensors),
         "file": f"{path.stat().st_size / 1000:,.0f} kB",
@@ -53,7 +54,7 @@ def card(source: str | os.PathLike) -> str:
         "data": told("data"),
         "training": f"{_thousands(told('steps'))} steps, a batch of {told('batch_size')}",
         "seed": told("seed"),
-        "hardware": told("hardware"),
+        "hardware": told("hardware") + (told("processes", ", {} processes") if several else ""),
         "training time": _duration(known["seconds"]) if "seconds" in known else "not recorded",
         "code": f"ddgan_lite {told('ddgan_lite')}, commit {told('commit')}; torch {told('torch')}",
         "date": told("date"),

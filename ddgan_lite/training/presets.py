@@ -32,6 +32,8 @@ class Preset:
         step_weights: relative frequency of t = 1..T in training; None: uniform.
         log_every: steps between two lines of the log.
         save_every: steps between two checkpoints, each with a grid of samples.
+        save_minutes: at most so many minutes of work are lost by a kill: a checkpoint comes
+            earlier if need be. After the first step there is one in any case.
 
     Example:
         >>> model = PRESETS["gaussians"].build()
@@ -45,9 +47,12 @@ class Preset:
     step_weights: tuple[float, ...] | None = None
     log_every: int = 100
     save_every: int = 5_000
+    save_minutes: float = 10.0
 
     def __post_init__(self):
         check_least(self, log_every=1, save_every=1)
+        if not self.save_minutes > 0:
+            raise ValueError(f"save_minutes must be positive, got {self.save_minutes}.")
 
     def build(self) -> DDGAN:
         """The untrained model, its initial weights drawn from torch's global generator."""
