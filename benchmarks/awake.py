@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.utils import save_image
 
 from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.data.images import to_bytes, to_unit
@@ -54,6 +55,8 @@ class Recipe:
     correction: bool = True  # G's output corrects the best linear guess
     width: int = 48
     batch: int = 64
+    average: float = 0.99  # decay of the averaged generator
+    fall: bool = False  # the rates fall to 5 % in a straight line
 
 
 VARIANTS = {
@@ -68,6 +71,14 @@ VARIANTS = {
     "G twice, D twice as fast": {"lr_generator": 2e-4, "lr_discriminator": 1e-3},
     "G and D four times": {"lr_generator": 4e-4, "lr_discriminator": 2e-3},
     "G as fast as D": {"lr_generator": 5e-4},
+    "an hour of it": {
+        "denoiser_steps": 12_000,
+        "steps": 12_000,
+        "penalty": 0.02,
+        "width": 64,
+        "average": 0.999,
+        "fall": True,
+    },
 }
 
 
@@ -165,7 +176,7 @@ class Game:
         torch.manual_seed(seed)
         self.rng = torch.Generator().manual_seed(seed)
         self.generator, self.discriminator = Generator(recipe, self), Discriminator(recipe, self)
-        self.average = EMA(self.generator, 0.99)
+        self.average = EMA(self.generator, recipe.average)
 
     def one_hot(self, t: Tensor) -> Tensor:
         return F.one_hot(t - 1, self.steps).float()
@@ -212,7 +223,8 @@ class Game:
         autocast = torch.autocast("cpu", torch.bfloat16)
         for step in range(recipe.steps):
             for adam, rate in zip(adams, rates, strict=True):
-                adam.param_groups[0]["lr"] = rate * min(1, (step + 1) / 50)
+                left = 1 - 0.95 * step / recipe.steps if recipe.fall else 1
+                adam.param_groups[0]["lr"] = rate * left * min(1, (step + 1) / 50)
             x_0, real, x_t, t = self.pairs()
             guess = self.guess(x_t, t)
             if recipe.shared_noise:
@@ -345,6 +357,7 @@ def one(name: str, seed: int, images: Tensor, scale: Scale) -> dict:
     seen = game.play()
     seconds = round(time.process_time() - begun, 1)
     far = [scale.distance(game.samples(5_000, begin)) for begin in range(1, game.steps + 1)]
+    save_image(to_bytes(game.samples(500, game.steps)[:64]) / 255, KEPT / f"{name}.png")
     row = {"variant": name, "seed": seed, "d_relativistic_by_step": seen, "fd": far[-1]}
     row |= {"fd_of_last_steps": far, "cpu_seconds": seconds, "recipe": asdict(recipe)}
     return row | {"reader": scale.about, "hardware": results.machine()["hardware"]}
