@@ -83,6 +83,7 @@ class Saves:
 
     def save(self, **record: object) -> Path:
         """Write a checkpoint, see :func:`~ddgan_lite.training.resume.save`, and delete old ones."""
+        begun = time.perf_counter()  # what is done from here on is not in this checkpoint
         path = self.folder / f"step_{self.trainer.step:08d}.safetensors"
         if self.trainer.rank == 0:
             resume.save(self.trainer, path, **record)
@@ -92,5 +93,5 @@ class Saves:
             for old in history[: history.index(path) + 1][: -self.keep]:
                 old.unlink()
         self.newest, self.passing = path, None if self._regular() else path
-        self.saved = self.last = time.perf_counter()
+        self.saved, self.last = begun, time.perf_counter()
         return path
