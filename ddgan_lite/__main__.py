@@ -1,7 +1,6 @@
 """The command line: ``ddgan-lite`` or ``python -m ddgan_lite``, and one of six commands."""
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -10,14 +9,14 @@ import torch
 from tqdm import tqdm
 
 from ddgan_lite import __version__
-from ddgan_lite.data.images import IMAGE_SETS, Images
-from ddgan_lite.evaluation.fidelity import METRICS, evaluate
+from ddgan_lite.data.named import DATA
+from ddgan_lite.evaluation.commands import evaluate_arguments, sample_arguments
 from ddgan_lite.exchange.javascript import to_javascript
 from ddgan_lite.exchange.reference import load_reference_checkpoint
 from ddgan_lite.files.cards import card
 from ddgan_lite.method.model import DDGAN
-from ddgan_lite.training.presets import PRESETS, load_data, parse, preset
-from ddgan_lite.training.runs import run, write_grid
+from ddgan_lite.training.presets import PRESETS, parse, preset
+from ddgan_lite.training.runs import run
 from ddgan_lite.training.trainer import this_process
 
 
@@ -41,13 +40,13 @@ def _train(args: argparse.Namespace) -> None:
         flip=args.flip,
     )
     main = this_process().is_main_process
-    if main:
-        print(
-            f"Training {args.preset} on {chosen.data} in {folder}; the same line goes on with it."
-        )
+    told = f"Training {args.preset} on {chosen.data} in {folder}; the same line goes on with it."
     # The delay keeps the bar away until there is a first line: an error before that stands alone.
     with tqdm(total=chosen.settings.steps, unit="step", disable=not main, delay=0.01) as bar:
         for line in lines:
+            if main and told:  # not before an error
+                print(told)
+                told = ""
             shown = [name for name in line if name.startswith(("d_", "g_", "images_per"))]
             terms = {name: f"{line[name]:.3g}" for name in shown if not name.endswith("_by_step")}
             bar.set_postfix(terms, refresh=False)
@@ -58,48 +57,13 @@ def _train(args: argparse.Namespace) -> None:
         print(f"Done: {folder / 'model.safetensors'}")
 
 
-def _sample(args: argparse.Namespace) -> None:
-    model = DDGAN.load(args.model).to(args.device or this_process().device)
-    if len(model.config.shape) != 3:
-        raise ValueError(f"{args.model} draws points of shape {model.config.shape}, not images.")
-    for name in ("n", "batch"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}.")
-    out, how = Path(args.out), {"labels": args.label, "guidance": args.guidance}
-    if out.suffix == ".png":
-        print(write_grid(model, out, args.n, args.seed, **how))
-        return
-    if out.suffix:
-        raise ValueError(f"--out must be a .png file or a folder, got {out}.")
-    from torchvision.utils import save_image  # imported when needed: it takes seconds
-
-    out.mkdir(parents=True, exist_ok=True)
-    rng = torch.Generator(model.device).manual_seed(args.seed)
-    for first in tqdm(range(0, args.n, args.batch), unit="batch"):
-        batch = model.sample(min(args.batch, args.n - first), rng=rng, **how)
-        for number, image in enumerate(batch, start=first):
-            name = out / f"{number:06d}.png"
-            save_image(image, name, normalize=True, value_range=(-1, 1))
-    print(f"{args.n} images in {out}")
-
-
-def _evaluate(args: argparse.Namespace) -> None:
-    model = DDGAN.load(args.model).to(args.device or this_process().device)
-    data = load_data(args.data, model.config.shape, root=args.root)
-    if not isinstance(data, Images):
-        known = ", ".join(IMAGE_SETS)
-        raise ValueError(f"{args.data} is no fixed set of images: give {known} or a folder.")
-    scores = evaluate(
-        model, data, n=args.n, seed=args.seed, metrics=args.metrics, weights=args.weights
-    )
-    print(json.dumps(scores, indent=2))
-
-
 def _card(args: argparse.Namespace) -> None:
     print(card(args.model))
 
 
 def _convert(args: argparse.Namespace) -> None:
+    if args.num_steps is not None and args.num_steps < 1:
+        raise ValueError(f"--num-steps must be at least 1, got {args.num_steps}.")
     model = load_reference_checkpoint(args.checkpoint, args.num_steps, image_size=args.image_size)
     print(model.save(args.out, source=Path(args.checkpoint).name))
 
@@ -113,9 +77,13 @@ def _device(text: str) -> torch.device:
     """A device that is there."""
     try:
         device = torch.device(text)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:  # torch raises either
-        raise argparse.ArgumentTypeError(f"there is no device {text!r} here") from error
+        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        there += ["mps"] * torch.backends.mps.is_available()
+        raise ValueError(
+            f"there is no device {text!r} here: known are {', '.join(there)}."
+        ) from error
     return device
 
 
@@ -139,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(act=act)
         if name not in ("card", "convert", "export-js"):
             made.add_argument(
-                "--device", type=_device, help="cpu, cuda, cuda:1, mps; left out: the best there is"
+                "--device", help="cpu, cuda, cuda:1, mps; left out: the best there is"
             )
         return made
 
@@ -160,7 +128,7 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument("preset", help=f"one of {', '.join(PRESETS)}")
     train.add_argument("--quick", action="store_true", help="the small size for a CPU")
-    train.add_argument("--data", help=f"{', '.join(IMAGE_SETS)}, or a folder of images")
+    train.add_argument("--data", help=f"{', '.join(DATA)}, or a folder of images")
     train.add_argument("--root", default="data", help="where published sets lie or go (data)")
     train.add_argument("--out", help="the run's folder (runs/PRESET or runs/PRESET-quick)")
     train.add_argument("--start", help="another run, whose networks are the initial ones")
@@ -180,42 +148,8 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--keep", type=int, default=2, help="checkpoints to keep (2)")
     train.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files")
 
-    sample = command(
-        "sample",
-        "draw images from a model",
-        _sample,
-        """  a grid of 64 in one picture:
-    python -m ddgan_lite sample runs/cifar10 --out samples.png
-  50,000 single PNG files:
-    python -m ddgan_lite sample runs/cifar10 --n 50000 --out samples/""",
-    )
-    sample.add_argument(
-        "model", help="a run's folder, a .safetensors file, or owner/name on the hub"
-    )
-    sample.add_argument("--n", type=int, default=64, help="how many (64)")
-    sample.add_argument("--out", default="samples.png", help="a .png for a grid, or a folder")
-    sample.add_argument("--label", type=int, help="what to draw, 0, 1, .. (anything)")
-    sample.add_argument("--guidance", type=float, default=1.0, help="stress on the label (1)")
-    sample.add_argument("--seed", type=int, default=0, help="of the noise (0)")
-    sample.add_argument("--batch", type=int, default=500, help="images in memory at once (500)")
-
-    scores = command(
-        "evaluate",
-        "score a model's samples: FID, IS, KID, precision and recall (torch-fidelity)",
-        _evaluate,
-        """    python -m ddgan_lite evaluate runs/cifar10 --data cifar10
-  where the Inception weights cannot be downloaded:
-    python -m ddgan_lite evaluate runs/cifar10 --data cifar10 --weights inception.pth""",
-    )
-    scores.add_argument("model", help="as for sample")
-    scores.add_argument("--data", required=True, help="as for train")
-    scores.add_argument("--root", default="data", help="as for train")
-    scores.add_argument("--n", type=int, default=50_000, help="samples to score (50000)")
-    scores.add_argument("--seed", type=int, default=0, help="of the noise (0)")
-    scores.add_argument(
-        "--metrics", nargs="+", choices=METRICS, default=list(METRICS), help="which ones (all)"
-    )
-    scores.add_argument("--weights", help="file with the Inception weights")
+    sample_arguments(command)
+    evaluate_arguments(command)
 
     about = command(
         "card",
@@ -256,6 +190,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.argv[1:] if arguments is None else arguments
     )
     try:
+        if getattr(args, "device", None) is not None:
+            args.device = _device(args.device)
         args.act(args)
     except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -38,7 +38,7 @@ ROOMS = (
     "ddgan_lite",
     "__main__",
 )
-WHOLE = 4_500  # lines of the library, counted in the same way
+WHOLE = 4_950  # lines of the library, counted in the same way
 
 
 def module_name(path):
