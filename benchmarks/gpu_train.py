@@ -41,8 +41,9 @@ from ddgan_lite.evaluation.metrics import mode_scores, sliced_wasserstein
 from ddgan_lite.files import checkpoints
 from ddgan_lite.files.cards import missing
 from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training.logs import read_log
 from ddgan_lite.training.presets import PRESETS, Preset, parse, preset
-from ddgan_lite.training.runs import provenance, read_log, run
+from ddgan_lite.training.runs import provenance, run
 from ddgan_lite.training.trainer import Data
 
 SAVES = 12  # checkpoints of a run
@@ -131,11 +132,13 @@ def keep(args: argparse.Namespace, chosen: Preset, planned: dict, **more: object
     for step in (number * chosen.save_every for number in SHOWN):
         if step < about["steps"]:
             shutil.copy(grids / f"step_{step:08d}.png", named(args.out, f"-step-{step}.png"))
-    shutil.copy(grids / f"{newest.stem}.png", named(args.out, ".png"))
+    for grid in sorted(grids.glob("step_*.png"))[-1:]:  # not every checkpoint has one
+        shutil.copy(grid, named(args.out, ".png"))
     result = {"provenance": about, "plan": planned, "log": read_log(args.run)}
-    partial = args.out.with_name(f".{args.out.name}.json.part")
+    whole = named(args.out, ".json")
+    partial = whole.with_name(f".{whole.name}.part")
     partial.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(partial, named(args.out, ".json"))
+    os.replace(partial, whole)
     return weights
 
 

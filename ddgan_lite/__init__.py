@@ -26,13 +26,17 @@ HOMES = {  # room and file: the names that are found there
     "chain.mixtures": "GaussianMixture best_gaussian_sample",
     "data.images": "Images load_images to_bytes to_unit",
     "data.named": "load_data",
+    "data.streams": "stream_images",
     "data.toys": "Digits StackedDigits gaussian_grid gaussian_line gaussian_ring",
     "evaluation.fidelity": "evaluate score",
     "evaluation.judge": "Judge",
     "evaluation.metrics": "frechet_distance mixture_scores mode_scores sliced_wasserstein",
+    "exchange.hub": "push",
     "exchange.javascript": "to_javascript",
+    "exchange.onnx": "to_onnx",
     "exchange.reference": "load_reference_checkpoint",
     "figures": "plots",
+    "figures.notebook": "check_parameters",
     "figures.widgets": "explore_denoising",
     "files": "results",
     "files.cards": "card",
@@ -40,8 +44,9 @@ HOMES = {  # room and file: the names that are found there
     "method.model": "DDGAN",
     "method.objectives": "discriminator_loss generator_loss r1_penalty",
     "networks": "ConvConfig MLPConfig PyramidConfig UNetConfig",
+    "training.logs": "read_log",
     "training.presets": "PRESETS Preset preset",
-    "training.runs": "read_log run",
+    "training.runs": "run",
     "training.settings": "TrainSettings",
     "training.trainer": "Trainer train",
 }
@@ -84,6 +89,7 @@ if TYPE_CHECKING:  # the same for editors and type checkers; "as" says that a na
     from ddgan_lite.data.images import to_bytes as to_bytes
     from ddgan_lite.data.images import to_unit as to_unit
     from ddgan_lite.data.named import load_data as load_data
+    from ddgan_lite.data.streams import stream_images as stream_images
     from ddgan_lite.data.toys import Digits as Digits
     from ddgan_lite.data.toys import StackedDigits as StackedDigits
     from ddgan_lite.data.toys import gaussian_grid as gaussian_grid
@@ -96,9 +102,12 @@ if TYPE_CHECKING:  # the same for editors and type checkers; "as" says that a na
     from ddgan_lite.evaluation.metrics import mixture_scores as mixture_scores
     from ddgan_lite.evaluation.metrics import mode_scores as mode_scores
     from ddgan_lite.evaluation.metrics import sliced_wasserstein as sliced_wasserstein
+    from ddgan_lite.exchange.hub import push as push
     from ddgan_lite.exchange.javascript import to_javascript as to_javascript
+    from ddgan_lite.exchange.onnx import to_onnx as to_onnx
     from ddgan_lite.exchange.reference import load_reference_checkpoint as load_reference_checkpoint
     from ddgan_lite.figures import plots as plots
+    from ddgan_lite.figures.notebook import check_parameters as check_parameters
     from ddgan_lite.figures.widgets import explore_denoising as explore_denoising
     from ddgan_lite.files import results as results
     from ddgan_lite.files.cards import card as card
@@ -111,10 +120,10 @@ if TYPE_CHECKING:  # the same for editors and type checkers; "as" says that a na
     from ddgan_lite.networks import MLPConfig as MLPConfig
     from ddgan_lite.networks import PyramidConfig as PyramidConfig
     from ddgan_lite.networks import UNetConfig as UNetConfig
+    from ddgan_lite.training.logs import read_log as read_log
     from ddgan_lite.training.presets import PRESETS as PRESETS
     from ddgan_lite.training.presets import Preset as Preset
     from ddgan_lite.training.presets import preset as preset
-    from ddgan_lite.training.runs import read_log as read_log
     from ddgan_lite.training.runs import run as run
     from ddgan_lite.training.settings import TrainSettings as TrainSettings
     from ddgan_lite.training.trainer import Trainer as Trainer

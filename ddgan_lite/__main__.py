@@ -1,20 +1,20 @@
-"""The command line: ``ddgan-lite`` or ``python -m ddgan_lite``, and one of six commands."""
+"""The command line: ``ddgan-lite`` or ``python -m ddgan_lite``, and its commands."""
 
 import argparse
+import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from ddgan_lite import __version__
 from ddgan_lite.data.named import DATA
 from ddgan_lite.evaluation.commands import evaluate_arguments, sample_arguments
-from ddgan_lite.exchange.javascript import to_javascript
+from ddgan_lite.exchange.commands import exchange_commands
 from ddgan_lite.exchange.reference import load_reference_checkpoint
 from ddgan_lite.files.cards import card
-from ddgan_lite.method.model import DDGAN
 from ddgan_lite.training.presets import PRESETS, parse, preset
 from ddgan_lite.training.runs import run
 from ddgan_lite.training.trainer import this_process
@@ -33,27 +33,16 @@ def _train(args: argparse.Namespace) -> None:
         folder,
         device=args.device,
         keep=args.keep,
-        tensorboard=args.tensorboard,
+        trackers=args.log.split(",") if args.log else (),
+        show=True,
         start=args.start,
         about={"preset": f"{args.preset}{' (quick)' if args.quick else ''}", "command": args.line},
         root=args.root,
         flip=args.flip,
     )
-    main = this_process().is_main_process
-    told = f"Training {args.preset} on {chosen.data} in {folder}; the same line goes on with it."
-    # The delay keeps the bar away until there is a first line: an error before that stands alone.
-    with tqdm(total=chosen.settings.steps, unit="step", disable=not main, delay=0.01) as bar:
-        for line in lines:
-            if main and told:  # not before an error
-                print(told)
-                told = ""
-            shown = [name for name in line if name.startswith(("d_", "g_", "images_per"))]
-            terms = {name: f"{line[name]:.3g}" for name in shown if not name.endswith("_by_step")}
-            bar.set_postfix(terms, refresh=False)
-            if not bar.n:  # of a resumed run only what it does now counts for the rate
-                bar.initial = bar.n = max(0, line["step"] - chosen.log_every)
-            bar.update(line["step"] - bar.n)
-    if main:
+    for _ in lines:
+        pass
+    if this_process().is_main_process:
         print(f"Done: {folder / 'model.safetensors'}")
 
 
@@ -62,15 +51,10 @@ def _card(args: argparse.Namespace) -> None:
 
 
 def _convert(args: argparse.Namespace) -> None:
-    if args.num_steps is not None and args.num_steps < 1:
-        raise ValueError(f"--num-steps must be at least 1, got {args.num_steps}.")
     model = load_reference_checkpoint(args.checkpoint, args.num_steps, image_size=args.image_size)
-    print(model.save(args.out, source=Path(args.checkpoint).name))
-
-
-def _export_js(args: argparse.Namespace) -> None:
-    model = DDGAN.load(args.model)
-    print(to_javascript(model, args.out, name=args.name, half=args.half))
+    how = "as given: the file does not say" if args.num_steps else "that of the published CIFAR-10"
+    about = {"source": Path(args.checkpoint).name, "T": f"{model.config.num_steps}, {how}"}
+    print(model.save(args.out, **about))
 
 
 def _device(text: str) -> torch.device:
@@ -105,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         made.set_defaults(act=act)
-        if name not in ("card", "convert", "export-js"):
+        if name not in ("card", "convert", "export-js", "export-onnx", "push"):
             made.add_argument(
                 "--device", help="cpu, cuda, cuda:1, mps; left out: the best there is"
             )
@@ -124,11 +108,14 @@ def parser() -> argparse.ArgumentParser:
   your own images at 64 pixels:
     python -m ddgan_lite train cifar10 --data my/photos --set "shape=(3, 64, 64)"
   too large for the memory? the same update in four parts:
-    python -m ddgan_lite train lsun_church_256 --set accumulate=4""",
+    python -m ddgan_lite train lsun_church_256 --set accumulate=4
+  a checkpoint at least every two minutes (10), and every 1,000 steps, with samples:
+    python -m ddgan_lite train cifar10 --set save_minutes=2 --set save_every=1000""",
     )
     train.add_argument("preset", help=f"one of {', '.join(PRESETS)}")
     train.add_argument("--quick", action="store_true", help="the small size for a CPU")
-    train.add_argument("--data", help=f"{', '.join(DATA)}, or a folder of images")
+    places = "a folder of images, tar files of them (shards/*.tar), or module:function"
+    train.add_argument("--data", help=f"{', '.join(DATA)}, {places}")
     train.add_argument("--root", default="data", help="where published sets lie or go (data)")
     train.add_argument("--out", help="the run's folder (runs/PRESET or runs/PRESET-quick)")
     train.add_argument("--start", help="another run, whose networks are the initial ones")
@@ -146,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
         help="change any value of the preset, its networks or its settings; may be repeated",
     )
     train.add_argument("--keep", type=int, default=2, help="checkpoints to keep (2)")
-    train.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files")
+    train.add_argument("--log", metavar="NAMES", help="trackers: tensorboard,wandb,mlflow, ..")
 
     sample_arguments(command)
     evaluate_arguments(command)
@@ -167,19 +154,12 @@ def parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("checkpoint", help="netG_<epoch>.pth; nothing in it is executed")
     convert.add_argument("out", help="the .safetensors file to write")
-    convert.add_argument("--num-steps", type=int, default=4, help="T of the checkpoint (4)")
+    convert.add_argument(
+        "--num-steps", type=int, help="T, which only CIFAR-10's layout settles (4)"
+    )
     convert.add_argument("--image-size", type=int, help="in pixels, where the file leaves it open")
 
-    export = command(
-        "export-js",
-        "write a small model as a script, to run in a web page",
-        _export_js,
-        "    python -m ddgan_lite export-js runs/gaussians gaussians.js",
-    )
-    export.add_argument("model", help="as for sample; an MLP or a small convolutional network")
-    export.add_argument("out", help="the .js file to write")
-    export.add_argument("--name", help="in ddganModels[NAME] (the file's name)")
-    export.add_argument("--half", action="store_true", help="round the weights to half precision")
+    exchange_commands(command)
     return top
 
 
@@ -206,9 +186,10 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    except KeyboardInterrupt:
-        print("\nStopped. The same line goes on from the last checkpoint.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+            print(f"\n{str(stop) or 'Stopped.'}", file=sys.stderr)
+        return 128 + getattr(stop, "signal", signal.SIGINT)
     return 0
 
 

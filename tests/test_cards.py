@@ -60,6 +60,36 @@ def test_what_else_the_maker_wrote_down_is_shown(tmp_path):
     assert "Scores: not recorded." in cards.card(file)
 
 
+@pytest.mark.parametrize("name", [*ABOUT, "scores_float32", "licence"])
+def test_a_card_trusts_no_type(name, tmp_path):
+    for odd in (
+        None,
+        True,
+        -1.5,
+        float("nan"),
+        10**30,
+        "a\n\x1b[31mb",
+        [[1]],
+        {"x": {"y": []}},
+        [],
+    ):
+        file = DDGAN(MLPConfig()).save(tmp_path / "mine.safetensors", **(ABOUT | {name: odd}))
+        text = cards.card(file)
+        assert all(line.isprintable() for line in text.splitlines())
+        assert len(text.splitlines()) < 40
+        cards.missing(file)
+
+
+def test_a_header_that_is_no_table_has_no_card(file):
+    tensors, header = checkpoints.read(file)
+    for odd in (None, 3, "text", [1]):
+        checkpoints.write(file, tensors, header | {"config": odd, "kind": odd})
+        assert "# mine.safetensors" in cards.card(file)
+        checkpoints.write(file, tensors, header | {"provenance": odd})
+        with pytest.raises(checkpoints.CheckpointError, match="has no card: its provenance is no"):
+            cards.card(file)
+
+
 def test_a_finished_run_records_all_but_its_scores(tmp_path):
     line = ["train", "gaussians", "--steps", "2", "--set", "batch_size=8", "--device", "cpu"]
     assert main([*line, "--out", str(tmp_path / "run")]) == 0

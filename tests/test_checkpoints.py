@@ -5,15 +5,17 @@ import hashlib
 import json
 import os
 import pickle
+import random
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import tiny
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ddgan_lite.files import checkpoints
+from ddgan_lite.files import cards, checkpoints
 from ddgan_lite.files.checkpoints import CheckpointError
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig
@@ -85,7 +87,12 @@ def test_a_truncated_file_is_refused(good, keep):
     assert_refused(good, "is not a whole ddgan_lite checkpoint")
 
 
-@pytest.mark.parametrize("metadata", [{}, {"header": "{broken"}])
+BURDENS = ["[" * 10**5, '{"a":' * 40 + "1" + "}" * 40, "9" * 5_000, '{"a": -' + "1" * 40 + "}"]
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, *({"header": text} for text in ("{broken", "[]", '"text"', "3", *BURDENS))]
+)
 def test_a_header_that_is_missing_or_no_json_is_refused(tmp_path, metadata):
     path = tmp_path / "model.safetensors"
     save_file({"a": torch.zeros(2)}, path, metadata={"format": checkpoints.FORMAT, **metadata})
@@ -110,10 +117,9 @@ def test_a_model_this_version_cannot_build_is_refused(good, header):
     assert_refused(good, "describes a model that this version of ddgan_lite cannot build")
 
 
-@pytest.mark.parametrize("header", [[], "text", 3, {}])
-def test_a_header_without_a_model_is_refused(good, header):
+def test_a_header_without_a_model_is_refused(good):
     tensors, _ = checkpoints.read(good)
-    checkpoints.write(good, tensors, header)
+    checkpoints.write(good, tensors, {})
     assert_refused(good, "describes a model that this version of ddgan_lite cannot build")
 
 
@@ -137,6 +143,103 @@ def test_weights_that_are_not_finite_are_refused(good, value):
     tensors["net.0.weight"][1, 2] = value
     checkpoints.write(good, tensors, header)
     assert_refused(good, r"holds values that are not finite in net\.0\.weight")
+
+
+# -- files from strangers ------------------------------------------------------------------------
+
+
+def test_no_flipped_bit_goes_unnoticed(good):
+    whole, rng = good.read_bytes(), random.Random(0)
+    for _ in range(300):
+        damaged, at = bytearray(whole), rng.randrange(len(whole))
+        damaged[at] ^= 1 << rng.randrange(8)
+        good.write_bytes(damaged)
+        with pytest.raises(CheckpointError):
+            DDGAN.load(good)
+    good.write_bytes(whole)
+    DDGAN.load(good)
+
+
+def test_a_file_from_before_there_was_a_checksum_loads(good):
+    tensors, header = checkpoints.read(good)
+    metadata = {"format": checkpoints.FORMAT, "header": json.dumps(header)}
+    save_file(tensors, good, metadata)
+    read, found = checkpoints.read(good)
+    assert found == header and all(torch.equal(read[name], tensors[name]) for name in tensors)
+    save_file(tensors, good, metadata | {"sha257": "0"})
+    assert_refused(good, "its header is not one of ours")
+
+
+def test_the_weights_of_the_book_load_as_they_always_did():
+    for path in cards.shipped():
+        with safe_open(path, framework="pt") as file:
+            assert "sha256" not in file.metadata()
+            theirs = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        ours, _ = checkpoints.read(path)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "n" * 9_999, "\u202egnp"])
+def test_what_a_file_says_is_shown_on_one_line_and_cut(name, good):
+    tensors, header = checkpoints.read(good)
+    for lie in (
+        lambda: checkpoints.write(good, tensors | {name: torch.ones(2)}, header),
+        lambda: checkpoints.write(good, tensors, header | {"kind": name}),
+        lambda: checkpoints.write(good, tensors, header | {"config": {name: 3}}),
+        lambda: checkpoints.write(good, tensors, header | {"config": {"width": name}}),
+        lambda: checkpoints.write(good, tensors, header | {"config": {"shape": [name]}}),
+    ):
+        lie()
+        with pytest.raises(CheckpointError) as caught:
+            DDGAN.load(good)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_weights_of_another_kind_of_number_are_refused(dtype, good):
+    tensors, header = checkpoints.read(good)
+    tensors["net.0.bias"] = tensors["net.0.bias"].to(dtype)
+    checkpoints.write(good, tensors, header)
+    assert_refused(
+        good, rf"does not fit its own header: net\.0\.bias is {dtype}, not torch.float32"
+    )
+
+
+def test_a_header_decides_nothing_about_memory(good, monkeypatch):
+    """Networks of terabytes, within all bounds, are compared with the file and never built."""
+    for kind, config in (
+        ("mlp", {"width": 65_536, "depth": 256}),
+        ("conv", {"width": 65_536, "levels": 3}),
+        ("pyramid", {"width": 65_536}),
+        ("unet", {"width": 65_536, "discriminator_width": 65_536}),
+    ):
+        rewrite(good, kind=kind, config=config)
+        assert_refused(good, "does not fit its own header")
+
+
+def test_the_discriminator_of_a_file_for_sampling_is_never_built(tmp_path, monkeypatch):
+    path = DDGAN(tiny.UNET).save(tmp_path / "model.safetensors")
+    _, header = checkpoints.read(path)
+    rewrite(path, config=header["config"] | {"discriminator_width": 65_536})
+    assert DDGAN.load(path).discriminator is None
+
+
+def test_a_header_too_long_or_too_deep_is_not_written(good):
+    deep = [[]]
+    for _ in range(40):
+        deep = [deep]
+    for value in ("x" * 2**20, deep, 10**50):
+        with pytest.raises(ValueError, match="keep what is longer in a file beside it"):
+            DDGAN(SMALL).save(good, note=value)
+    DDGAN.load(good)
+
+
+def test_a_torch_file_is_sent_to_convert(tmp_path):
+    for name, zipped in (("netG_1200.pth", True), ("old.pth", False)):
+        torch.save({"x": torch.zeros(2)}, tmp_path / name, _use_new_zipfile_serialization=zipped)
+        assert_refused(tmp_path / name, f"python -m ddgan_lite convert {name} OUT.safetensors")
 
 
 # -- writing ---------------------------------------------------------------------------------
@@ -197,6 +300,11 @@ def test_a_name_that_is_no_file_is_looked_up_on_the_hub(good, monkeypatch):
     assert loaded.config == DDGAN.load(good).config
 
 
+def test_a_mistyped_file_is_answered_with_the_one_that_is_there(good):
+    with pytest.raises(FileNotFoundError, match=f"Did you mean {good}"):
+        DDGAN.load(good.with_name("modle.safetensors"))
+
+
 def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch):
     def offline(*_):
         raise ConnectionError("no route\nto host")
@@ -209,8 +317,21 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["absent/model.safetensors", "/no/such", "a/b/c", "model"])
-def test_what_looks_like_a_file_is_not_asked_of_the_hub(name, monkeypatch):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "absent/model.safetensors",
+        "/no/such",
+        "a/b/c",
+        "model",
+        "runs/cifra10",
+        "rusn/x",
+        "my/a.pth",
+    ],
+)
+def test_what_looks_like_a_file_is_not_asked_of_the_hub(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my").mkdir()
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: pytest.fail("asked"))
     with pytest.raises(FileNotFoundError, match="There is no checkpoint file at"):
         DDGAN.load(name)

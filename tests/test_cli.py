@@ -1,13 +1,11 @@
 """The command line: every command, and every mishap as one sentence that costs nothing."""
 
 import os
-import random
 import re
 import subprocess
 import sys
 from urllib.error import URLError
 
-import kill
 import numpy as np
 import pytest
 import tiny
@@ -23,8 +21,8 @@ from ddgan_lite.files.checkpoints import history, read
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import UNetConfig
 from ddgan_lite.training import runs
+from ddgan_lite.training.logs import read_log
 from ddgan_lite.training.presets import PRESETS
-from ddgan_lite.training.runs import read_log
 
 CHANGES = tiny.as_changes(tiny.UNET, batch_size=8, log_every=1, save_every=2, fresh_fake=True)
 POINTS = {"width": 8, "batch_size": 16, "log_every": 1, "save_every": 1}
@@ -56,16 +54,18 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def answer(capsys):
-    """Run a command that must fail: returns its one sentence, and lets a ``bar`` stand above."""
+    """Run a command that must fail: its one sentence; with ``begun`` a run's lines stand above."""
 
-    def run(words, bar=False):
+    def run(words, begun=False):
         capsys.readouterr()
         assert main(list(map(str, words))) == 1
         printed = capsys.readouterr()
         assert "Traceback" not in printed.out + printed.err
         progress, _, sentence = printed.err.rstrip("\n").rpartition("\n")
         assert sentence.startswith("error: ")
-        assert re.fullmatch(r"(\r *\d+%.*)*" if bar else "", progress)
+        assert re.fullmatch(
+            r"Training on .*\n.*Next checkpoint .*(\n\d+/.*)*" if begun else "", progress
+        )
         return sentence
 
     return run
@@ -139,23 +139,12 @@ def test_the_same_line_goes_on_after_a_stop(trained, tmp_path, monkeypatch, caps
         interrupt(patch, 4)
         assert main(train(tmp_path)) == 130
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last == "Stopped. The same line goes on from the last checkpoint."
+    (newest,) = history(tmp_path / "checkpoints")
+    assert last == f"Stopped; {newest} is the last checkpoint. The same line goes on from there."
     assert [path.stem for path in history(tmp_path / "checkpoints")] == ["step_00000002"]
     assert main(train(tmp_path)) == 0
     assert same_model(tmp_path, trained)
     assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4, 5]
-
-
-def test_a_run_killed_twice_ends_where_an_undisturbed_one_does(tmp_path):
-    # benchmarks/kill.py does it twenty times.
-    killed, whole, rng = tmp_path / "killed", tmp_path / "whole", random.Random(0)
-    kills = [kill.kill(killed, 12, rng, aim=aim, longest=0.25) for aim in (True, False)]
-    assert kills[0]["killed"]
-    assert main(kill.arguments(killed, 12)) == 0
-    assert main(kill.arguments(whole, 12)) == 0
-    assert kill.differences(killed, whole) == []
-    assert [line["step"] for line in read_log(killed)] == list(range(1, 13))
-    assert not list(killed.glob("**/.*"))
 
 
 def draw(model, out, *words):
@@ -257,7 +246,10 @@ def test_converting_a_published_checkpoint(published, tmp_path, capsys):
     assert main(["convert", str(path), str(out), "--num-steps", "2"]) == 0
     assert capsys.readouterr().out == f"{out}\n"
     tensors, header = read(out)
-    assert header["provenance"] == {"source": "netG_7.pth"}
+    assert header["provenance"] == {
+        "source": "netG_7.pth",
+        "T": "2, as given: the file does not say",
+    }
     assert header["config"]["num_steps"] == 2
     assert all(torch.equal(tensors[name], weights[name]) for name in weights)
     assert DDGAN.load(out).sample(1).shape == (1, 3, 16, 16)
@@ -275,7 +267,7 @@ def test_converting_a_published_checkpoint(published, tmp_path, capsys):
         ({"accumulate": 3}, "a batch of 8 cannot be cut into 3 equal parts"),
         ({"accumulate": 8, "batch_size": 48}, "must be 1, 2, 3 or a multiple of 4, got 6"),
         ({"mixed_precision": "fp16"}, "'fp16' needs a CUDA device: take 'bf16' or 'no'"),
-        ({"latent_dim": 10**15}, "out of memory. Try a smaller batch"),
+        ({"latent_dim": 10**15}, "latent_dim must be at most 65536"),
         ({"lr_generator": 0.5}, "was trained with lr_generator = "),
     ],
 )
@@ -283,6 +275,12 @@ def test_values_that_do_not_fit(changes, sentence, trained, answer):
     before = content(trained)
     assert sentence in answer(train(trained, **changes))
     assert content(trained) == before
+
+
+def test_a_batch_beyond_the_memory_is_one_sentence(tmp_path, answer):
+    assert "out of memory. Try a smaller batch" in answer(
+        train(tmp_path, batch_size=4 * 10**14), begun=True
+    )
 
 
 @pytest.mark.parametrize("name", ["steps", "keep"])
@@ -328,7 +326,7 @@ def test_a_diverging_run_in_mixed_precision_may_go_on_without(tmp_path, answer, 
     error = FloatingPointError("the losses are no longer finite at step 4. Try this.")
     with monkeypatch.context() as patch:
         interrupt(patch, 4, error)
-        sentence = answer(train(tmp_path, mixed_precision="bf16"), bar=True)
+        sentence = answer(train(tmp_path, mixed_precision="bf16"), begun=True)
     (good,) = history(tmp_path / "checkpoints")
     assert "Try this. Start in another folder, or go on in this one with " in sentence
     assert sentence.endswith(f"mixed_precision=no. The last good checkpoint is {good}.")
@@ -356,7 +354,11 @@ def test_models_and_options_that_do_not_fit(trained, published, tmp_path, answer
         (["evaluate", trained, "digits", "--size", 8], "--size is for two sets of images"),
         (["evaluate", "digits", "digits", "--n", 9], "--n is for a model: of two sets"),
         (["sample", trained, "--out", tmp_path / "a.jpg"], "--out must be a .png file or a folder"),
-        (["convert", path, out, "--num-steps", 0], "error: --num-steps must be at least 1, got 0"),
+        (["convert", path, out, "--num-steps", 0], "error: num_steps must be at least 1 and at "),
+        (["convert", path, out], "does not say with how many steps T it was trained"),
+        (["convert", trained / "model.safetensors", out], "one of ours goes to sample, evaluate"),
+        (["sample", path], "python -m ddgan_lite convert netG_7.pth OUT.safetensors"),
+        (["sample", str(trained) + "s"], f"Did you mean {trained}?"),
     ):
         assert sentence in answer(line)
     assert not out.exists()
@@ -380,8 +382,7 @@ def test_a_device_that_is_not_there(command, device, answer):
 def test_data_that_is_not_there(tmp_path, answer, capsys):
     for data, sentence in (("ring", "Did you mean gaussian_ring?"), (tmp_path / "no", "_256.")):
         line = ["train", "gaussians", "--out", tmp_path / "run", "--data", data]
-        assert answer(line).endswith(sentence)  # and "Training ..." does not stand above it
-        assert capsys.readouterr().out == ""
+        assert answer(line).endswith(sentence)  # and "Training on ..." does not stand above it
     options = tiny.as_options(**POINTS)
     line = [
         "train",
@@ -394,7 +395,7 @@ def test_data_that_is_not_there(tmp_path, answer, capsys):
         tmp_path / "run",
     ]
     assert main([*map(str, line), *options]) == 0
-    assert "Training gaussians on gaussian_ring" in capsys.readouterr().out
+    assert "Training on gaussian_ring in" in capsys.readouterr().err
 
 
 def test_a_full_disk_costs_one_sentence_and_no_checkpoint(trained, tmp_path, monkeypatch):

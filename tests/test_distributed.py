@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ from two_processes import CASES
 
 from ddgan_lite.__main__ import main
 from ddgan_lite.files import checkpoints
-from ddgan_lite.training.runs import read_log
+from ddgan_lite.files.cards import card
+from ddgan_lite.training.logs import read_log
 
 SCRIPT = Path(two_processes.__file__)
 NETWORKS = ("generator", "discriminator", "averaged")
@@ -46,7 +48,8 @@ def ranks(tmp_path_factory):
     """What the two processes ended with: case -> (first, second)."""
     folder = tmp_path_factory.mktemp("ranks")
     launch(SCRIPT, folder)
-    return {case: [torch.load(folder / f"{case} {r}.pt") for r in (0, 1)] for case in CASES}
+    names = (*CASES, "stop")
+    return {name: [torch.load(folder / f"{name} {r}.pt") for r in (0, 1)] for name in names}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -70,6 +73,23 @@ def test_one_process_with_the_whole_batch_ends_there_too(case, ranks):
         assert ours == pytest.approx(theirs, rel=1e-4)
 
 
+def test_processes_stop_together_and_go_on_together(ranks):
+    first, second = ranks["stop"]
+    assert first == second
+    assert first["stopped"][0].startswith("Stopped after step 3, which is saved.")
+    assert first["stopped"][1] == signal.SIGTERM
+    assert "another run is training in" in first["refused"]
+    assert first["rest"] == [4, 5, 6]
+
+
+def test_accelerate_that_starts_one_process_of_two_is_noticed(tmp_path, capsys, monkeypatch):
+    line = ["train", "gaussians", "--steps", "1", "--out", str(tmp_path), "--set", "batch_size=8"]
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # as `accelerate launch --num_processes 2` does
+    assert main(line) == 0
+    said = capsys.readouterr().err
+    assert "1 process, device" in said and "several only with --multi_gpu" in said
+
+
 @pytest.mark.parametrize("case", ["unet in parts", "mlp in parts"])
 def test_a_batch_in_parts_is_the_same_batch(case):
     whole, parts = two_processes.trainer(case, accumulate=1), two_processes.trainer(case)
@@ -84,7 +104,8 @@ def test_the_command_line_writes_one_log_and_one_model(tmp_path):
     options = tiny.as_options(**tiny.as_changes(tiny.UNET, batch_size=8, log_every=1, save_every=2))
     data = ("--data", "stacked_digits", "--steps", "3", "--out", tmp_path)
     done = launch("-m", "ddgan_lite", "train", "cifar10", "--quick", *data, *options)
-    assert done.stdout.count("Done: ") == 1
+    assert done.stdout.count("Done: ") == done.stderr.count(": 2 processes, device cpu.") == 1
+    assert "2 processes" in card(tmp_path)
     assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3]
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 3
     _, header = checkpoints.read(tmp_path / "model.safetensors")
@@ -92,6 +113,7 @@ def test_the_command_line_writes_one_log_and_one_model(tmp_path):
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
     steps = ("step_00000002", "step_00000003")
     assert names == {
+        ".lock",
         "log.jsonl",
         "model.safetensors",
         *(f"checkpoints/{step}.safetensors" for step in steps),

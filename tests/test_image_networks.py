@@ -492,7 +492,7 @@ def test_a_configuration_survives_json_lists():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"shape": (32, 32)}, r"shape must be \(channels, size, size\), got \(32, 32\)"),
+        ({"shape": (32, 32)}, r"shape must be of type tuple\[int, int, int\], got \(32, 32\)"),
         ({"shape": (3, 32, 16)}, r"shape must be \(channels, size, size\), got \(3, 32, 16\)"),
         ({"shape": (0, 32, 32)}, r"shape must be \(channels, size, size\), got \(0, 32, 32\)"),
         ({"num_steps": 0}, "num_steps must be at least 1, got 0"),
@@ -503,7 +503,7 @@ def test_a_configuration_survives_json_lists():
         ({"width": 2}, "width must be even and at least 4, got 2"),
         ({"width": 33}, "width must be even and at least 4, got 33"),
         ({"discriminator_time_dim": 3}, "discriminator_time_dim must be even and at least 4"),
-        ({"mapping_depth": -1}, "mapping_depth must not be negative, got -1"),
+        ({"mapping_depth": -1}, "mapping_depth must be at least 0, got -1"),
         ({"multipliers": ()}, r"multipliers must be positive numbers, got \(\)"),
         ({"multipliers": (1, 0)}, r"multipliers must be positive numbers, got \(1, 0\)"),
         ({"discriminator": "huge"}, "discriminator must be one of small, large, got 'huge'"),

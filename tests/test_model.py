@@ -8,6 +8,8 @@ from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.chain.randomness import Numbered
 from ddgan_lite.data.toys import gaussian_grid
 from ddgan_lite.files import checkpoints
+from ddgan_lite.files.cards import card
+from ddgan_lite.files.checkpoints import CheckpointError
 from ddgan_lite.method.ema import EMA
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig
@@ -260,6 +262,62 @@ def test_a_chain_that_the_file_would_lose_is_not_saved(tmp_path):
         with pytest.raises(ValueError, match="runs on"):
             resume.save(trainer, tmp_path / "run.safetensors")
         assert not list(tmp_path.iterdir())
+
+
+def test_a_generator_that_the_file_would_lose_is_not_saved(tmp_path):
+    model = DDGAN(SMALL)
+    model.generator.net[1] = torch.nn.SiLU()  # without a weight of its own
+    with pytest.raises(ValueError, match="the generator is not the one that the configuration"):
+        model.save(tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_model_kept_for_training_comes_back_whole(trained, tmp_path):
+    model = DDGAN(SMALL, step_weights=(3, 2, 1))
+    settings = TrainSettings(steps=3, batch_size=8)
+    list(train(model, gaussian_grid(), settings)) if trained else None
+    path = model.save(tmp_path / "kept.safetensors", keep="training", seed=3)
+    loaded = DDGAN.load(path, keep="training")
+    for name in ("generator", "discriminator"):
+        theirs = getattr(model, name).state_dict()
+        for key, weight in getattr(loaded, name).state_dict().items():
+            assert torch.equal(weight, theirs[key])
+    assert torch.equal(loaded.step_weights, model.step_weights)
+    both = (loaded, DDGAN.load(path))  # the same file is good for sampling
+    for again in both:
+        assert torch.equal(again.sample(5, rng=seeded()), model.sample(5, rng=seeded()))
+    assert both[1].discriminator is None
+    losses = [list(train(each, gaussian_grid(), settings)) for each in (loaded, model)]
+    assert losses[0] == losses[1]  # both go on from the same place
+    assert "| kept for training | " in card(path) and "| seed | 3 |" in card(path)
+
+    other = DDGAN(SMALL)
+    resume.begin_with(other, path)
+    again = DDGAN.load(path, keep="training")
+    for theirs, ours in zip(again.parameters(), other.parameters(), strict=True):
+        assert torch.equal(theirs, ours)
+
+
+def test_a_training_checkpoint_comes_back_for_training(tmp_path):
+    model = DDGAN(SMALL, step_weights=(3, 2, 1))
+    trainer = Trainer(model, gaussian_grid(), TrainSettings(steps=3, batch_size=8))
+    next(iter(trainer))
+    loaded = DDGAN.load(resume.save(trainer, tmp_path / "run.safetensors"), keep="training")
+    assert torch.equal(loaded.step_weights, model.step_weights)
+    for theirs, ours in zip(model.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(theirs, ours)
+
+
+def test_what_cannot_be_kept_or_loaded_for_training_is_refused(tmp_path):
+    path = DDGAN(SMALL).save(tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="without its discriminator: to go on training take"):
+        DDGAN.load(path, keep="training")
+    with pytest.raises(ValueError, match="has no discriminator that could be kept for training"):
+        DDGAN.load(path).save(path, keep="training")
+    for act in (DDGAN(SMALL).save, DDGAN.load):
+        with pytest.raises(ValueError, match='keep must be "sampling" or "training", got \'all\''):
+            act(path, keep="all")
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100, None])

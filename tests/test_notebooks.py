@@ -7,11 +7,14 @@ import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import execute
 import nbformat
 import pytest
 import torch
 
+from ddgan_lite import check_parameters
 from ddgan_lite.chain.diffusion import Diffusion, cosine_levels
 from ddgan_lite.method import objectives
 from ddgan_lite.training.presets import PRESETS
@@ -114,8 +117,9 @@ def names_of_chapter_00():
 
 
 def test_chapter_00_is_at_most_100_lines():
-    """Exercises, their solutions and checks, are not the method: they do not count."""
+    """Exercises, their solutions and checks, are not the method, nor is what no page shows."""
     cells, exercise = code_cells(HUNDRED), {"solution", "check"}
+    cells = [cell for cell in cells if "remove-cell" not in cell.metadata.get("tags", [])]
     method = [cell for cell in cells if not exercise & set(cell.metadata.get("tags", []))]
     assert method == cells[: len(method)]  # nothing of the method hides among the exercises
     assert sum(len(code_lines(cell.source)) for cell in method) <= 100
@@ -179,25 +183,56 @@ def test_a_wrong_profile_gets_a_sentence(path):
         exec(check.source, {"profile": "fast"})
 
 
-@pytest.mark.parametrize(("profile", "passes"), [("fast", False), ("full", True)])
-def test_papermill_sets_the_profile(profile, passes, tmp_path):
-    """The opening cells of chapter 04, by the papermill that readers use."""
-    book = nbformat.read(next(FOLDER.glob("04*.ipynb")), as_version=4)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
+def test_an_unknown_parameter_is_refused_with_the_list_of_those_known(path, monkeypatch):
+    cells = [cell.source for cell in code_cells(path)]
+    tagged = next(
+        i for i, c in enumerate(code_cells(path)) if "parameters" in c.metadata.get("tags", [])
+    )
+    known = sorted(execute.parameters_of(path))
+    shell = SimpleNamespace(user_ns={})
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    for name in (*known, "seed_"):
+        # What IPython holds when the cell behind papermill's is running.
+        cells_run = ["", *cells[: tagged + 1], f"# Parameters\n{name} = 1\n", cells[tagged + 1]]
+        shell.user_ns = space = {"In": cells_run, "profile": "quick"}
+        space["check_parameters"] = check_parameters
+        source = cells[tagged + 1].partition("check_parameters()")
+        if name in known:
+            exec("".join(source[:2]), space)
+            continue
+        with pytest.raises(ValueError, match=r"unknown parameter .*seed_.*: this") as error:
+            exec("".join(source), space)
+        assert all(each in str(error.value) for each in known)
+
+
+@pytest.mark.parametrize(
+    ("chapter", "name", "value", "sentence"),
+    [
+        ("04", "profile", "full", ""),
+        ("04", "profile", "fast", 'profile must be "quick" or "full", got \'fast\'.'),
+        ("04", "profil", "full", "unknown parameter profil: this notebook knows profile, seed."),
+        ("00", "steps", "5", "unknown parameter in 'steps = 5': this notebook knows profile, seed"),
+    ],
+)
+def test_papermill_sets_what_a_chapter_knows(chapter, name, value, sentence, tmp_path):
+    """The opening cells, by the papermill that readers use."""
+    book = nbformat.read(next(FOLDER.glob(f"{chapter}*.ipynb")), as_version=4)
     check = next(i for i, cell in enumerate(book.cells) if "profile must be" in cell.source)
     book.cells = book.cells[: check + 1]
     nbformat.write(book, tmp_path / "start.ipynb")
     command = [sys.executable, "-m", "papermill", "start.ipynb", "out.ipynb", "--no-progress-bar"]
     done = subprocess.run(
-        [*command, "-k", "python3", "-p", "profile", profile],
+        [*command, "-k", "python3", "-p", name, value],
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
-    assert (done.returncode == 0) == passes, done.stderr
-    if passes:
-        assert 'profile = \\"full\\"' in (tmp_path / "out.ipynb").read_text()
+    assert (done.returncode == 0) == (not sentence), done.stderr
+    if sentence:
+        assert sentence in done.stderr
     else:
-        assert 'profile must be "quick" or "full", got \'fast\'.' in done.stderr
+        assert 'profile = \\"full\\"' in (tmp_path / "out.ipynb").read_text()
 
 
 @pytest.mark.parametrize(("altered", "returncode"), [(False, 0), (True, 1)])

@@ -259,3 +259,80 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(network, saved
     checkpoints.write(path, tensors, header)
     with pytest.raises(CheckpointError, match=r"not finite in net\.0\.weight"):
         resume.load(new_trainer(), path)
+
+
+def cut_short(value):
+    return value.flatten()[:-1].clone()
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("adam/0/0/exp_avg", cut_short),  # smaller than its weight: the fused update writes past it
+        ("adam/0/0/exp_avg_sq", lambda value: value.T.contiguous()),
+        ("adam/1/2/exp_avg", lambda value: value.double()),
+        ("adam/0/1/exp_avg", lambda value: value * float("nan")),
+        ("adam/0/1/exp_avg_sq", lambda value: value - 1),
+        ("adam/0/0/step", lambda value: value + 10),
+        ("adam/0/0/step", lambda value: value - 10),
+        ("adam/0/0/step", lambda value: value[None]),
+        ("adam/0/0/more", lambda value: torch.ones(2)),
+        ("adam/0/7/exp_avg", lambda value: torch.ones(3)),
+        ("rng", cut_short),
+        ("data_rng", lambda value: value.float()),
+        ("rng", lambda value: value * 0 + 255),
+    ],
+)
+def test_a_state_that_does_not_fit_its_weights_never_reaches_them(name, spoil, saved, tmp_path):
+    tensors, header = checkpoints.read(saved)
+    tensors[name] = spoil(tensors.get(name))
+    path = checkpoints.write(tmp_path / "lie.safetensors", tensors, header)
+    trainer = new_trainer(initial=1)
+    go(trainer, 1)
+    before = state(trainer)
+    with pytest.raises(CheckpointError, match=r"lie.safetensors cannot be resumed here") as caught:
+        resume.load(trainer, path)
+    assert str(caught.value).isprintable()
+    assert_same(state(trainer), before)
+    go(trainer, 1)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"step": 99},
+        {"step": -1},
+        {"step": True},
+        {"averaged_updates": 10**30},
+        {"groups": [[{"lr": "fast"}], [{"lr": 1.0}]]},
+        {"groups": [[{"lr": 1e9}], [{"lr": 1e9}]]},
+        {"scalers": [1, 2]},
+    ],
+)
+def test_numbers_of_a_header_are_bounded(training, saved, tmp_path):
+    tensors, header = checkpoints.read(saved)
+    header["training"] |= training
+    path = checkpoints.write(tmp_path / "lie.safetensors", tensors, header)
+    with pytest.raises(CheckpointError, match=r"lie.safetensors cannot be resumed here"):
+        resume.load(new_trainer(), path)
+
+
+@pytest.mark.parametrize("seconds", ["long", None, -1, float("nan"), [3]])
+def test_seconds_of_another_type_are_not_added_to(seconds, saved, tmp_path):
+    tensors, header = checkpoints.read(saved)
+    header["seconds"] = seconds
+    path = checkpoints.write(tmp_path / "lie.safetensors", tensors, header)
+    with pytest.raises(CheckpointError, match="seconds must be a number from 0 to inf, got"):
+        resume.load(new_trainer(), path)
+
+
+def test_of_optimisers_and_schedules_only_the_rate_is_believed(saved, tmp_path):
+    tensors, header = checkpoints.read(saved)
+    header["training"]["schedules"] = [{"optimizer": 3, "step": None}] * 2
+    for (group,) in header["training"]["groups"]:
+        group |= {"betas": [9, 9], "eps": "small", "fused": None, "params": [0] * 99}
+    path = checkpoints.write(tmp_path / "lie.safetensors", tensors, header)
+    lied, honest = new_trainer(), new_trainer()
+    resume.load(lied, path), resume.load(honest, saved)
+    assert go(lied, 4) == go(honest, 4)
+    assert_same(state(lied), state(honest))

@@ -3,20 +3,27 @@
 import dataclasses
 import itertools
 import math
+import random
+import signal
+import threading
 
+import kills
 import pytest
 import tiny
 import torch
 from PIL import Image
 
+from ddgan_lite.__main__ import main
 from ddgan_lite.data.images import Images
 from ddgan_lite.files import checkpoints
 from ddgan_lite.files.checkpoints import CheckpointError
 from ddgan_lite.method.model import DDGAN
-from ddgan_lite.training import runs
+from ddgan_lite.training import guard, runs, saves
+from ddgan_lite.training.guard import Stopped
+from ddgan_lite.training.logs import read_log
 from ddgan_lite.training.presets import preset
 from ddgan_lite.training.resume import OtherRunError
-from ddgan_lite.training.runs import read_log, run
+from ddgan_lite.training.runs import run
 
 LOSSES = {"d_real", "d_fake", "g_adversarial"}
 
@@ -64,7 +71,7 @@ def done(tmp_path_factory):
 def drawn(tmp_path_factory):
     """A finished run on images, with TensorBoard's files."""
     folder = tmp_path_factory.mktemp("pictures")
-    return folder, go(pictures(), folder, data=tiny.images(), tensorboard=True)
+    return folder, go(pictures(), folder, data=tiny.images(), trackers=["tensorboard"])
 
 
 # -- what is written -------------------------------------------------------------------------
@@ -120,7 +127,7 @@ def test_a_relativistic_run_holds_the_loss_it_trains_on(tmp_path):
 def test_the_newest_checkpoints_are_kept(keep, kept, tmp_path):
     go(points(), tmp_path, keep=keep)
     assert steps_saved(tmp_path) == kept
-    assert not list(tmp_path.glob("**/.*"))  # nothing half written lies about
+    assert not list(tmp_path.glob("**/.*.part"))  # nothing half written lies about
 
 
 def test_keeping_no_checkpoint_is_refused(tmp_path):
@@ -149,6 +156,7 @@ def test_samples_come_from_the_same_noise_every_time(drawn, tmp_path):
 def test_points_leave_no_pictures(done):
     folder, _ = done
     assert {path.name for path in folder.iterdir()} == {
+        ".lock",
         "checkpoints",
         "log.jsonl",
         "model.safetensors",
@@ -172,7 +180,7 @@ def test_the_finished_model_samples_and_says_where_it_comes_from(drawn):
 def test_tensorboard_files_hold_the_log(drawn):
     folder, lines = drawn
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    board = accumulator.EventAccumulator(str(folder / "tensorboard"))
+    board = accumulator.EventAccumulator(str(folder / "trackers" / "ddgan_lite"))
     board.Reload()
     scalars = {"d_real", "d_fake_by_step/t1", "d_fake_by_step/t2", "images_per_second"}
     assert scalars <= set(board.Tags()["scalars"])
@@ -254,7 +262,7 @@ def test_a_broken_checkpoint_never_outlives_a_good_one(tmp_path):
     broken = checkpoints.history(tmp_path / "checkpoints")[-1]
     broken.write_bytes(b"nothing")
     often = points(steps=6, log_every=1, save_every=1)
-    list(itertools.islice(run(often, tmp_path, device="cpu", keep=1), 2))
+    list(itertools.islice(run(often, tmp_path, device="cpu", keep=1), 1))
     assert steps_saved(tmp_path) == [4, 6]  # and not the broken one alone
 
 
@@ -285,6 +293,209 @@ def test_more_checkpoints_or_lines_may_be_asked_for_on_the_way(done, tmp_path):
     rest = go(points(log_every=1, save_every=2), tmp_path)
     assert [line["step"] for line in rest] == [4, 5, 6, 7]
     assert_same(tmp_path, folder)
+
+
+# -- early, by the clock, at a stop ------------------------------------------------------------
+
+
+def before_step(monkeypatch, step, act):
+    """Let ``act`` happen as a run begins its step number ``step``."""
+    original = runs.Trainer.advance
+
+    def advance(self, *batch):
+        if self.step == step - 1:
+            act()
+        return original(self, *batch)
+
+    monkeypatch.setattr(runs.Trainer, "advance", advance)
+
+
+def test_the_first_step_is_saved(tmp_path):
+    lines = run(points(log_every=1), tmp_path, device="cpu")
+    next(lines)
+    assert steps_saved(tmp_path) == [1]
+    next(lines), next(lines)
+    assert steps_saved(tmp_path) == [3]  # where a regular one is, the first is not needed
+    lines.close()
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(1, [7]), (2, [6, 7]), (9, [3, 6, 7])])
+def test_checkpoints_by_the_clock_change_nothing(keep, kept, done, tmp_path):
+    folder, _ = done
+    go(points(save_minutes=1e-9), tmp_path, keep=keep)  # after every step
+    assert steps_saved(tmp_path) == kept
+    assert_same(tmp_path, folder)
+
+
+def test_no_more_minutes_than_asked_for_are_ever_unsaved(tmp_path, monkeypatch):
+    now, saved, lost = [0.0], [0.0], []
+    monkeypatch.setattr(saves.time, "perf_counter", lambda: now[0])
+    original = runs.resume.save
+
+    def save(*args, **record):
+        now[0] += 5.0  # it takes a while
+        saved.append(record["seconds"])
+        return original(*args, **record)
+
+    monkeypatch.setattr(runs.resume, "save", save)
+    steps = itertools.cycle([7.0, 8.0, 9.0, 8.0])
+
+    def pass_time():
+        now[0] += next(steps)
+        lost.append(now[0] - 5.0 * (len(saved) - 1) - saved[-1])
+
+    advance = runs.Trainer.advance
+    monkeypatch.setattr(runs.Trainer, "advance", lambda *a: (pass_time(), advance(*a))[1])
+    go(points(steps=60, save_every=1000, save_minutes=1.0), tmp_path)
+    assert 40 < max(lost) <= 60
+    assert len(saved) < 15
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_a_run_that_is_asked_to_stop_saves_its_step_first(
+    number, step, done, tmp_path, monkeypatch, capfd
+):
+    folder, whole = done
+    handlers = [signal.getsignal(each) for each in guard.SIGNALS]
+    with monkeypatch.context() as patch:
+        before_step(patch, step, lambda: signal.raise_signal(number))
+        with pytest.raises(Stopped, match=f"^Stopped after step {step}, which is saved") as stopped:
+            go(points(), tmp_path)
+    assert stopped.value.signal == number
+    assert "Stopping after this step; a second signal stops at once." in capfd.readouterr().err
+    assert steps_saved(tmp_path)[-1] == step
+    assert [signal.getsignal(each) for each in guard.SIGNALS] == handlers
+    rest = go(points(), tmp_path)
+    assert_same(tmp_path, folder)
+    # Nor does the log show it: the means go over all the steps since the line before.
+    assert rest == read_log(tmp_path)[-len(rest) :]
+    for line, expected in zip(read_log(tmp_path), whole, strict=True):
+        assert {name: line[name] for name in LOSSES} == {name: expected[name] for name in LOSSES}
+
+
+def test_a_second_signal_stops_in_the_middle_of_a_step(tmp_path, monkeypatch):
+    before_step(monkeypatch, 5, lambda: [signal.raise_signal(signal.SIGINT) for _ in range(2)])
+    with pytest.raises(KeyboardInterrupt, match=r"^Stopped; .*step_00000003\S+ is the last check"):
+        go(points(), tmp_path)
+    assert steps_saved(tmp_path) == [3]
+
+
+def test_a_second_signal_in_the_first_step_says_that_nothing_is_saved(tmp_path, monkeypatch):
+    before_step(monkeypatch, 1, lambda: [signal.raise_signal(signal.SIGINT) for _ in range(2)])
+    with pytest.raises(KeyboardInterrupt, match=r"^Stopped before anything was saved\.$"):
+        go(points(), tmp_path)
+    assert steps_saved(tmp_path) == []
+
+
+def test_a_run_that_nobody_closes_does_not_take_the_signals_of_a_later_one(tmp_path):
+    handlers = [signal.getsignal(each) for each in guard.SIGNALS]
+    first, second = (run(points(), tmp_path / name, device="cpu") for name in "ab")
+    next(first), next(second)
+    first.close()
+    assert signal.getsignal(signal.SIGTERM) not in handlers  # the second still listens
+    second.close()
+    # What the second met was the first, which by now is over: one signal, and all is as before.
+    signal.raise_signal(signal.SIGTERM)
+    assert [signal.getsignal(each) for each in guard.SIGNALS] == handlers
+
+
+def test_a_run_that_is_killed_and_then_asked_to_stop_ends_as_if_undisturbed(tmp_path, monkeypatch):
+    # benchmarks/kills.py does it sixty times.
+    monkeypatch.setitem(kills.TINY, "save_minutes", 0.002)
+    stopped, whole, rng = tmp_path / "stopped", tmp_path / "whole", random.Random(0)
+    kill = kills.training(stopped, 24, rng, aim=True, most=4)
+    term = kills.training(stopped, 24, rng, signal.SIGTERM, most=4)
+    assert kill["status"] == -signal.SIGKILL and kill["saved"] <= kill["logged"] < 24
+    assert term["status"] == 128 + signal.SIGTERM and term["logged"] == term["saved"] < 24
+    for folder in (stopped, whole):
+        assert main(kills.arguments(folder, 24)) == 0
+    assert kills.differences(stopped, whole) == []
+    assert not list(stopped.glob("**/.*.part"))
+
+
+def test_a_run_in_another_thread_trains_without_listening(done, tmp_path):
+    folder, _ = done
+    thread = threading.Thread(target=go, args=(points(), tmp_path))
+    thread.start()
+    thread.join()
+    assert_same(tmp_path, folder)
+
+
+def test_the_record_of_a_checkpoint_is_not_believed(tmp_path):
+    stopped = run(points(), tmp_path, device="cpu")
+    next(stopped)
+    stopped.close()
+    (path,) = checkpoints.history(tmp_path / "checkpoints")
+    tensors, header = checkpoints.read(path)
+    for wrong in ({"unlogged": [1]}, {"unlogged": {"d_real": 1}}, {"seconds": []}):
+        checkpoints.write(path, tensors, header | wrong)
+        with pytest.raises(CheckpointError, match=r"step_00000001\S+ cannot be resumed here"):
+            go(points(), tmp_path)
+
+
+# -- one run a folder ----------------------------------------------------------------------------
+
+
+def test_a_second_run_in_a_folder_is_refused_and_the_first_unharmed(done, tmp_path, monkeypatch):
+    folder, _ = done
+    monkeypatch.setattr(guard, "PATIENCE", 0.1)
+    first = run(points(), tmp_path, device="cpu")
+    lines = [next(first)]
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(BlockingIOError, match=r"another run is training in .*: wait for its"):
+        go(points(), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+    lines += first
+    assert read_log(tmp_path) == lines
+    assert_same(tmp_path, folder)
+    assert go(points(), tmp_path) == []  # free again
+
+
+# -- what it says --------------------------------------------------------------------------------
+
+
+def test_a_run_says_where_it_begins_and_when_it_saves(tmp_path, capsys):
+    lines = run(points(save_minutes=2.5), tmp_path, device="cpu", show=True)
+    next(lines)
+    lines.close()
+    anew, saves, line = capsys.readouterr().err.splitlines()
+    assert anew == f"Training on gaussian_grid in {tmp_path}: 1 process, device cpu."
+    assert saves == (
+        "Nothing saved yet: starting anew. Next checkpoint at step 1, then at step 3 or in 2.5 "
+        "minutes."
+    )
+    assert line.startswith("2/7 images_per_second=") and "d_real=" in line
+    go(points(), tmp_path, show=True)
+    on = capsys.readouterr().err.splitlines()[1]
+    assert on == "Going on from step 1 of 7. Next checkpoint at step 3 or in 10 minutes."
+    go(points(), tmp_path, show=True)
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "Step 7 of 7 is done: nothing is left to do."
+    ]
+
+
+def test_a_terminal_gets_a_bar_with_rate_and_time_left(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    go(points(), tmp_path, show=True)
+    bar = capsys.readouterr().err.splitlines()[-1]
+    assert "7/7 [" in bar and "step/s" in bar and "d_real=" in bar
+    assert "100%" in bar
+
+
+def test_a_run_is_quiet_unless_asked(done, tmp_path, capfd):
+    go(points(), tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_trackers_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"unknown tracker 'tensorbord': known are aim, .*wandb"):
+        go(points(), tmp_path / "run", trackers=["tensorbord"])
+    with pytest.raises(
+        ModuleNotFoundError, match="comet_ml is not installed: pip install comet-ml"
+    ):
+        go(points(), tmp_path / "run", trackers=["tensorboard", "comet_ml"])
+    assert not (tmp_path / "run").exists()
 
 
 # -- what is refused, and what is kept -------------------------------------------------------
@@ -382,5 +593,5 @@ def test_what_no_run_can_start_from_is_refused(done, tmp_path):
         go(points(), tmp_path / "a", start=tmp_path / "absent")
     with pytest.raises(CheckpointError, match="does not fit"):
         go(points(width=24), tmp_path / "a", start=folder)
-    with pytest.raises(CheckpointError, match="does not fit"):  # a model holds no discriminator
+    with pytest.raises(CheckpointError, match="without its discriminator: to go on"):
         go(points(), tmp_path / "a", start=folder / "model.safetensors")

@@ -28,7 +28,7 @@ from ddgan_lite.evaluation.judge import CONFIDENT, Judge, moments, train_judge
 from ddgan_lite.evaluation.metrics import frechet_distance, read_digits
 from ddgan_lite.files import cards, checkpoints, results
 from ddgan_lite.method.model import DDGAN
-from ddgan_lite.training.runs import read_log
+from ddgan_lite.training.logs import read_log
 
 JUDGE_STEPS = 2_000
 ASKED = torch.arange(10).repeat(200)  # the labels of "digits"

@@ -89,12 +89,12 @@ class Diffusion:
         self.num_steps = num_steps
 
         if noise_levels is None:
-            fractions = torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
+            fractions = torch.arange(num_steps + 1, dtype=torch.float64, device="cpu") / num_steps
             s = time_min + (1 - time_min) * fractions
             log_alpha_bar = -0.5 * s**2 * (beta_max - beta_min) - s * beta_min
             log_alpha_bar = log_alpha_bar - log_alpha_bar[0]
         else:
-            levels = torch.tensor([0.0, *noise_levels], dtype=torch.float64)
+            levels = torch.tensor([0.0, *noise_levels], dtype=torch.float64, device="cpu")
             rising = (levels.diff() > 0).all() and levels.isfinite().all()
             if len(levels) != num_steps + 1 or not rising:
                 raise ValueError(

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ddgan_lite.data.shards import Shards, is_tar
 from ddgan_lite.data.stored import MODES, DataError, StoredImages, checked
 from ddgan_lite.data.toys import Digits
 
@@ -60,6 +61,26 @@ def _walk(size: int, seed: int, start: int) -> Iterator[int]:
         mixed = np.random.SeedSequence(seed, spawn_key=(epoch,)).generate_state(1).item()
         order = torch.randperm(size, generator=torch.Generator().manual_seed(mixed))
         yield from order[max(0, start - epoch * size) :].tolist()
+
+
+def check_order(batch_size: int, seed: int, start: int, part: slice, workers: int) -> None:
+    """Refuse what :meth:`Images.batches` cannot do.
+
+    Raises:
+        ValueError: if a number is out of range, or ``part`` leaves nothing of a batch.
+
+    Example:
+        >>> check_order(8, seed=0, start=0, part=slice(8, None), workers=0)
+        Traceback (most recent call last):
+            ...
+        ValueError: slice(8, None, None) leaves nothing of a batch of 8.
+    """
+    least = (("batch_size", batch_size, 1), ("seed", seed, 0), ("start", start, 0))
+    for name, value, minimum in (*least, ("workers", workers, 0)):
+        if value < minimum:
+            raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+    if not range(batch_size)[part]:
+        raise ValueError(f"{part} leaves nothing of a batch of {batch_size}.")
 
 
 class Images:
@@ -175,12 +196,7 @@ class Images:
             ValueError: if a number is out of range, or ``part`` leaves nothing of a batch.
             DataError: on the way, if a stored image cannot be read.
         """
-        least = (("batch_size", batch_size, 1), ("seed", seed, 0), ("start", start, 0))
-        for name, value, minimum in (*least, ("workers", workers, 0)):
-            if value < minimum:
-                raise ValueError(f"{name} must be at least {minimum}, got {value}.")
-        if not range(batch_size)[part]:
-            raise ValueError(f"{part} leaves nothing of a batch of {batch_size}.")
+        check_order(batch_size, seed, start, part, workers)
         walk = _walk(len(self), seed, start * batch_size)
         order = (list(islice(walk, batch_size))[part] for _ in count())
         if labelled:
@@ -281,7 +297,8 @@ def _downloaded(source: str, root: Path, train: bool, download: bool) -> Images:
 def _stored(
     source: str | os.PathLike, root: Path, size: int | None, channels: int, crop: str
 ) -> Images:
-    """The images of a folder or an LMDB, none decoded yet."""
+    """The images of a folder, an LMDB or shards, none decoded yet."""
+    shards = Shards(source) if is_tar(source) else None
     path, limit = Path(source).expanduser(), None
     missing = f"{source} is neither a folder nor one of the sets {', '.join(IMAGE_SETS)}."
     if source in PLACES:
@@ -291,13 +308,14 @@ def _stored(
             f"{source} must be a folder {root / source} of images or an LMDB {path}: {origin}."
         )
         size = size or 256
-    if not path.exists():
+    if not (shards or path.exists()):
         raise DataError(missing)
     if size is None and crop == "center":
         raise DataError(f"{source} needs a size, the side of its images in pixels.")
-    stored = StoredImages(path, size, channels, crop, limit)
+    stored = StoredImages(shards or path, size, channels, crop, limit)
     known = source in PLACES
-    return Images(stored, name=source if known else path.resolve().name, flip=known)
+    name = shards.name if shards else source if known else path.resolve().name
+    return Images(stored, name=name, flip=known)
 
 
 def load_images(
@@ -323,6 +341,8 @@ def load_images(
       unless ``size``. Flip.
     - a path (``./mnist`` if a set has that name): folder or LMDB, scaled to ``size``. If every
       image of a folder lies in a subfolder, these are the labels 0, 1, .. in the order of names.
+    - tar files, ``shards/{000..002}.tar`` or ``shards/*.tar``: see
+      :class:`~ddgan_lite.data.shards.Shards`.
 
     Args:
         source: a name or a path.

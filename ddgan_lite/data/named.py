@@ -6,7 +6,9 @@ from pathlib import Path
 
 from ddgan_lite.chain.mixtures import GaussianMixture
 from ddgan_lite.data.images import FIXED, IMAGE_SETS, Images, load_images
+from ddgan_lite.data.shards import is_tar
 from ddgan_lite.data.stored import DataError
+from ddgan_lite.data.streams import Stream, names_rows, stream_images
 from ddgan_lite.data.toys import MIXTURES, StackedDigits, mixture
 
 DATA = (*MIXTURES, "stacked_digits", *IMAGE_SETS)  # what has a name; a folder of images has a path
@@ -25,12 +27,13 @@ def hint(name: str, known: Iterable[str]) -> str:
 
 def load_data(
     source: str, shape: tuple[int, ...], **options: object
-) -> GaussianMixture | StackedDigits | Images:
+) -> GaussianMixture | StackedDigits | Images | Stream:
     """A data set, checked against the sample ``shape`` of its networks.
 
     Args:
         source: a toy distribution, ``stacked_digits``, one of
-            :data:`ddgan_lite.data.images.IMAGE_SETS`, or a path to images.
+            :data:`ddgan_lite.data.images.IMAGE_SETS`, a path to images, or ``module:function``,
+            which returns rows for :func:`ddgan_lite.data.streams.stream_images`.
         shape: (d,) or (C, H, W).
         options: passed to :func:`ddgan_lite.data.images.load_images`.
 
@@ -45,7 +48,8 @@ def load_data(
             ...
         ddgan_lite.data.stored.DataError: gaussian_line holds samples of shape (1,), ... to match.
     """
-    if source not in DATA and not Path(source).expanduser().exists():
+    elsewhere = is_tar(source) or names_rows(source)  # which say themselves what is missing
+    if source not in DATA and not elsewhere and not Path(source).expanduser().exists():
         raise DataError(
             f"{source} is neither a folder nor one of the sets {', '.join(DATA)}."
             f"{hint(source, DATA) if '/' not in str(source) else ''}"
@@ -57,7 +61,12 @@ def load_data(
         if len(shape) != 3:
             raise DataError(f"{source} holds images, but these networks work on {shape}.")
         size = {} if source in FIXED else {"size": shape[2], "channels": shape[0]}
-        data = load_images(source, **size, **options)
+        if names_rows(source):
+            files = {"root", "download", "train", "memory"}  # that is about those on a disk
+            options = {key: value for key, value in options.items() if key not in files}
+            data = stream_images(source, **size, **options)
+        else:
+            data = load_images(source, **size, **options)
         found = data.shape
     if tuple(found) != tuple(shape):
         match = f": set shape={tuple(found)} to match" if len(found) == len(shape) else ""
@@ -69,15 +78,16 @@ def load_data(
 
 
 def is_images(source: str) -> bool:
-    """Whether this names a set of images, or a folder or an LMDB of them, and no model.
+    """Whether this names a set of images, or a folder, an LMDB or shards of them, and no model.
 
     Example:
-        >>> is_images("cifar10"), is_images("runs/cifar10"), is_images("model.safetensors")
-        (True, False, False)
+        >>> is_images("cifar10"), is_images("runs/cifar10"), is_images("shards/*.tar")
+        (True, False, True)
     """
     path = Path(source).expanduser()
     run = (path / "checkpoints").is_dir() or (path / "model.safetensors").is_file()
-    return source in IMAGE_SETS or (path.is_dir() and not run) or path.suffix in (".mdb", ".lmdb")
+    lmdb = path.suffix in (".mdb", ".lmdb")
+    return source in IMAGE_SETS or (path.is_dir() and not run) or lmdb or is_tar(source)
 
 
 def load_pair(
@@ -86,8 +96,8 @@ def load_pair(
     """Two sets of images to compare, each by its name or its path.
 
     Args:
-        a, b: one of :data:`ddgan_lite.data.images.IMAGE_SETS`, a folder or an LMDB. Where one is
-            of a fixed size, that decides the size and the channels of the other.
+        a, b: one of :data:`ddgan_lite.data.images.IMAGE_SETS`, a folder, an LMDB or tar files.
+            Where one is of a fixed size, that decides the size and the channels of the other.
         size: side in pixels, to which the images of folders are scaled and cut; left out, they
             must all have the size of the first one of ``b``, and are taken as they are.
         root: the folder with the published sets.

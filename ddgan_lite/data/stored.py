@@ -65,7 +65,8 @@ class StoredImages:
         path: a folder, searched with its subfolders for files with the suffix of an image
             (hidden ones are left out), in the order of their paths; or an LMDB (a folder that
             holds data.mdb, or one file), in the order of its keys, whose values are image files
-            or 256 x 256 x 3 bare bytes.
+            or 256 x 256 x 3 bare bytes; or whatever has ``entries``, their ``labels`` and a
+            method ``read(entry)``, as :class:`ddgan_lite.data.shards.Shards`.
         size: side in pixels of the images to make; None for the width of the first one.
         channels: 3 for RGB, 1 for grey.
         crop: ``"center"`` scales the short side to ``size`` (small images are enlarged) and
@@ -93,10 +94,12 @@ class StoredImages:
 
     dtype = torch.uint8
 
-    def __init__(self, path: Path, size: int | None, channels: int, crop: str, limit: int | None):
+    def __init__(self, path, size: int | None, channels: int, crop: str, limit: int | None):
         self.path, self.mode, self.crop = path, MODES[channels], crop
         self.seen: set[tuple[str, bool]] = set()
-        if path.is_file() or (path / "data.mdb").is_file():
+        if not isinstance(path, Path):
+            entries = path.entries
+        elif path.is_file() or (path / "data.mdb").is_file():
             with _lmdb(path) as transaction:
                 entries = list(transaction.cursor().iternext(values=False))
         else:
@@ -110,6 +113,8 @@ class StoredImages:
         homes = [f.relative_to(path).parts[:-1][:1] for f in self.entries if isinstance(f, Path)]
         number = {home: k for k, home in enumerate(sorted(set(homes)))}
         self.labels = torch.tensor([number[h] for h in homes]) if homes and all(homes) else None
+        if not isinstance(path, Path):
+            self.labels = path.labels
 
     def decode(self, index: int) -> Tensor:
         """One image, uint8 (C, H, W).
@@ -156,7 +161,11 @@ class StoredImages:
         return image, kind
 
     def _open(self, entry: Path | bytes) -> Image.Image:
-        if isinstance(entry, Path):
+        if not isinstance(self.path, Path):
+            data = self.path.read(entry)
+            if isinstance(data, Image.Image):
+                return data
+        elif isinstance(entry, Path):
             data = entry.read_bytes()
         else:
             with _lmdb(self.path) as transaction:

@@ -69,7 +69,7 @@ def evaluate_arguments(command: Callable) -> None:
     )
     scores.add_argument("model", help="as for sample; or a set or folder of images")
     scores.add_argument("real", nargs="?", help="the images to compare with; or --data")
-    scores.add_argument("--data", help=f"{', '.join(IMAGE_SETS)}, or a folder of images")
+    scores.add_argument("--data", help=f"{', '.join(IMAGE_SETS)}, or as for train")
     scores.add_argument("--root", default="data", help="as for train")
     scores.add_argument("--n", type=int, help="samples of a model to score (50000)")
     scores.add_argument("--size", type=int, help="side, to scale and cut two sets to (as they are)")

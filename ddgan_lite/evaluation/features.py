@@ -1,10 +1,8 @@
 """Feature networks: images become the numbers that scores compare, by Inception or by your own."""
 
 import hashlib
-import importlib
 import inspect
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -15,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ddgan_lite.data.images import Images, to_unit
+from ddgan_lite.data.streams import imported
 from ddgan_lite.evaluation.judge import SHAPE, Judge
 
 if TYPE_CHECKING:
@@ -103,10 +102,8 @@ def feature_network(
 def _function(name: str, layers: dict[str, str], device: torch.device) -> tuple:
     """What a FeatureNetwork around the "module:function" of a user is made of."""
     module_name, _, attribute = name.partition(":")
-    if not {"", os.getcwd()} & set(sys.path):  # "python -m" looks here, an installed command not
-        sys.path.insert(0, os.getcwd())
     try:
-        module = importlib.import_module(module_name)
+        module = imported(module_name)
     except Exception as error:  # whatever the module of a user does
         raise ValueError(f"{module_name} cannot be imported: {error}.") from error
     function = getattr(module, attribute, None)

@@ -6,14 +6,17 @@ number of levels, blocks and channels has to come from the names and shapes of i
 
 import os
 import re
+import warnings
+import zipfile
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ddgan_lite.files.checkpoints import CheckpointError
+from ddgan_lite.files.checkpoints import CheckpointError, plain
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import UNetConfig
+from ddgan_lite.networks.toy import MOST
 
 # One module of our generator, a piece of it, weight or bias.
 _OURS = re.compile(
@@ -60,8 +63,12 @@ def generator_names(generator: nn.Module) -> dict[str, str]:
     return names
 
 
+# The one published layout that belongs to one T; at 256 pixels there are T = 2 and T = 4.
+_CIFAR10 = UNetConfig()
+
+
 def load_reference_checkpoint(
-    path: str | os.PathLike, num_steps: int = 4, *, image_size: int | None = None
+    path: str | os.PathLike, num_steps: int | None = None, *, image_size: int | None = None
 ) -> DDGAN:
     """A model ready to sample, from a generator file ``netG_<epoch>.pth`` of the published code.
 
@@ -71,8 +78,8 @@ def load_reference_checkpoint(
 
     Args:
         path: the file; the names in it may start with ``module.`` or not.
-        num_steps: T of the training run, which the file does not tell: 4 for CIFAR-10 and LSUN
-            Church, 2 for CelebA-HQ.
+        num_steps: T of the training run, which the file does not tell: 2 for CelebA-HQ, 4 for LSUN
+            Church. It may be left out for the published layout of CIFAR-10, whose T is 4.
         image_size: height and width of the images. Left out, it follows from the level with
             attention, which is the one of 16 pixels in every published run; a generator without
             such a level needs it.
@@ -80,6 +87,7 @@ def load_reference_checkpoint(
     Raises:
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is anything but such a generator, whole and finite.
+        ValueError: if ``num_steps`` or ``image_size`` is out of range, or T has to be given.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -91,44 +99,79 @@ def load_reference_checkpoint(
         ...     published[theirs] = weights[name][:, :, 0, 0].T if matrix else weights[name]
         >>> with TemporaryDirectory() as folder:
         ...     torch.save(published, f"{folder}/netG_1200.pth")
-        ...     model = load_reference_checkpoint(f"{folder}/netG_1200.pth", image_size=8)
+        ...     model = load_reference_checkpoint(f"{folder}/netG_1200.pth", 4, image_size=8)
         >>> model.config.multipliers, model.sample(2).shape
         ((1,), torch.Size([2, 3, 8, 8]))
     """
     path = Path(path)
+    given = {"num_steps": (num_steps, MOST["num_steps"]), "image_size": (image_size, 1024)}
+    for name, (value, most) in given.items():
+        if value is not None and not 1 <= value <= most:
+            raise ValueError(f"{name} must be at least 1 and at most {most}, got {value}.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint file at {path}.")
     try:
         tensors = _read(path)
-        model = DDGAN(_architecture(tensors, num_steps, image_size))
-        model.generator.load_state_dict(_renamed(tensors, model.generator))
+        config = _architecture(tensors, num_steps or _CIFAR10.num_steps, image_size)
+        with torch.device("meta"):  # shapes only: the file is compared before there is memory
+            model = DDGAN(config)
+        weights = _renamed(tensors, model.generator)
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path} cannot be read as a published generator (netG_<epoch>.pth): {error}"
+            f"{path} cannot be read as a published generator (netG_<epoch>.pth): {plain(error)}"
         ) from error
-    model.discriminator = None
+    if num_steps is None and config != _CIFAR10:
+        raise ValueError(
+            f"{path} does not say with how many steps T it was trained: give num_steps "
+            "(--num-steps). Published: 2 for CelebA-HQ, 4 for LSUN Church and CIFAR-10."
+        )
+    model.generator, model.discriminator = config.build_generator(), None
+    model.generator.load_state_dict(weights)
     return model.requires_grad_(False).eval()
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of a state dict by name, without the prefix ``module.``."""
+    size, resume = path.stat().st_size, path.name == "content.pth"
     with open(path, "rb") as file:
-        try:
-            found = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception:  # bytes that are no torch file fail in every way there is
-            # Not "from error": torch goes on to explain how to switch its protection off.
+        start = file.read(9)
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < size:
+        raise ValueError(
+            "it is a safetensors file: one of ours goes to sample, evaluate and card as it is."
+        )
+    found = None
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if sum(part.file_size for part in archive.infolist()) > size:
+                    raise ValueError("more comes out of the archive than it holds")
+                if archive.testzip():
+                    raise ValueError("a checksum of the archive does not agree")
+                (pickled,) = (name for name in archive.namelist() if name.endswith("data.pkl"))
+                resume = resume or b"optimizer" in archive.read(pickled)
+        with warnings.catch_warnings(action="ignore"):  # what torch makes of a pickle is no news
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # bytes that are no torch file fail in every way there is
+        if not resume:  # not "from error": torch explains how to switch its protection off
             raise ValueError(
                 "it is not a whole torch file of tensors alone, and any other could run code."
             ) from None
-    if not isinstance(found, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) and tensor.is_floating_point()
-        for name, tensor in found.items()
-    ):
+    named = isinstance(found, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
+    )
+    if resume and not named:
         raise ValueError(
-            "it holds other things than named float tensors, as content.pth does, which is for "
-            "resuming a run."
+            "it is the authors' file for resuming a run (content.pth); the one to convert is "
+            "netG_<epoch>.pth, beside it."
         )
-    if sum(tensor.nbytes for tensor in found.values()) > path.stat().st_size:
+    if named and not any("all_modules." in name for name in found):
+        raise ValueError(
+            "it holds another network: the names of a published generator begin with all_modules, "
+            f"these with {', '.join(list(found)[:1]) or 'nothing'}."
+        )
+    if not named or not all(tensor.is_floating_point() for tensor in found.values()):
+        raise ValueError("it holds other things than named float tensors.")
+    if sum(tensor.nbytes for tensor in found.values()) > size:
         raise ValueError("its tensors claim more numbers than the file holds.")
     return {name.removeprefix("module."): tensor for name, tensor in found.items()}
 
@@ -144,7 +187,7 @@ def _architecture(tensors: dict[str, Tensor], num_steps: int, image_size: int | 
     width, style_dim = size("all_modules.2.bias"), size("z_transform.1.bias")
 
     # Residual blocks, attentions and pyramids in their order, each by its first bias.
-    first = re.compile(r"all_modules\.(\d+)\.(Conv_0|NIN_0|Conv2d_0)\.(?:bias|b)")
+    first = re.compile(r"all_modules\.(\d{1,4})\.(Conv_0|NIN_0|Conv2d_0)\.(?:bias|b)")
     found = sorted((int(m[1]), m[2], m[0]) for m in map(first.fullmatch, tensors) if m)
     kinds = [kind for _, kind, _ in found]
     widths = [size(name) for _, kind, name in found if kind == "Conv_0"]

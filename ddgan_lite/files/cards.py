@@ -2,6 +2,7 @@
 
 import math
 import os
+from numbers import Real
 from pathlib import Path
 
 from torch import Tensor
@@ -17,6 +18,8 @@ REQUIRED = (
 
 def card(source: str | os.PathLike) -> str:
     """The card of a model as Markdown.
+
+    It repeats what the file says, whoever wrote that, as plain lines of text.
 
     Args:
         source: as for :meth:`ddgan_lite.method.model.DDGAN.load`.
@@ -38,30 +41,29 @@ def card(source: str | os.PathLike) -> str:
     """
     path = checkpoints.locate(source)
     tensors, header = checkpoints.read(path)
-    if not isinstance(header, dict) or "provenance" not in header:
-        raise checkpoints.CheckpointError(
-            f"{path} belongs to a run that is not finished: the model gets its card at the end."
-        )
-    known = header["provenance"]
+    known = _provenance(path, header)
 
-    def told(name: str, form: str = "{}") -> str:
-        return form.format(known[name]) if name in known else "not recorded"
+    def told(name: str) -> str:
+        return _text(known[name]) if name in known else "not recorded"
 
+    several = known.get("processes", 1) != 1
     rows = {
-        "networks": _networks(header, tensors),
+        "networks": _networks(header, checkpoints.section(tensors, "averaged") or tensors),
         "file": f"{path.stat().st_size / 1000:,.0f} kB",
         "preset": told("preset"),
         "data": told("data"),
-        "training": f"{told('steps', '{:,}')} steps, a batch of {told('batch_size')}",
+        "training": f"{_thousands(told('steps'))} steps, a batch of {told('batch_size')}",
         "seed": told("seed"),
-        "hardware": told("hardware"),
+        "hardware": told("hardware") + (told("processes", ", {} processes") if several else ""),
         "training time": _duration(known["seconds"]) if "seconds" in known else "not recorded",
         "code": f"ddgan_lite {told('ddgan_lite')}, commit {told('commit')}; torch {told('torch')}",
         "date": told("date"),
     }
+    if checkpoints.section(tensors, "discriminator"):
+        rows["kept for training"] = "the generator before averaging, and the discriminator"
     # What else its maker wrote down, a licence for example.
     shown = {*REQUIRED, "processes", "scores_float32"}
-    rows |= {name: str(value) for name, value in known.items() if name not in shown}
+    rows |= {_text(name): _text(value) for name, value in known.items() if name not in shown}
     lines = [f"# {path.name}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {text} |" for name, text in rows.items()]
     lines += ["", *_scores(known), "", f"Made by `{told('command')}`."]
@@ -81,27 +83,49 @@ def missing(source: str | os.PathLike) -> list[str]:
         ...     missing(checkpoints.write(f"{folder}/one", {}, {"provenance": about}))
         ['data']
     """
-    _, header = checkpoints.read(checkpoints.locate(source))
-    known = header.get("provenance", {})
+    path = checkpoints.locate(source)
+    known = _provenance(path, checkpoints.read(path)[1])
     return [name for name in REQUIRED if known.get(name) in (None, "", {})]
+
+
+def _provenance(path: Path, header: dict) -> dict:
+    if "provenance" not in header:
+        raise checkpoints.CheckpointError(
+            f"{path} belongs to a run that is not finished: the model gets its card at the end."
+        )
+    if not isinstance(header["provenance"], dict):
+        raise checkpoints.CheckpointError(f"{path} has no card: its provenance is no table.")
+    return header["provenance"]
+
+
+def _text(value: object) -> str:
+    return checkpoints.plain(value, most=2_000)
+
+
+def _thousands(number: str) -> str:
+    return f"{int(number):,}" if number.isdecimal() else number
 
 
 def _networks(header: dict, tensors: dict[str, Tensor]) -> str:
     weights = f"{sum(t.numel() for t in tensors.values()):,} weights"
     kinds = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values()}))
-    config = header.get("config", {})
-    shape = " x ".join(str(size) for size in config.get("shape", ()))
-    samples = f", samples of shape {shape}, T = {config['num_steps']}" if shape else ""
-    return f"{header.get('kind')}{samples}; {weights}, {kinds}"
+    config = header.get("config")
+    samples = ""
+    if isinstance(config, dict) and isinstance(config.get("shape"), list):
+        shape = _text(" x ".join(map(str, config["shape"])))
+        samples = f", samples of shape {shape}, T = {_text(config.get('num_steps'))}"
+    return f"{_text(header.get('kind'))}{samples}; {weights}, {kinds}"
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds: object) -> str:
     """Seconds in the largest two units that are not zero.
 
     Example:
         >>> _duration(42.4), _duration(125), _duration(7_500)
         ('42 s', '2 min 5 s', '2 h 5 min')
     """
+    if not isinstance(seconds, Real) or not math.isfinite(seconds):
+        return _text(seconds)
     seconds = round(seconds)
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     if hours:
@@ -110,23 +134,23 @@ def _duration(seconds: float) -> str:
 
 
 def _scores(known: dict) -> list[str]:
-    if not known.get("scores"):
+    columns = {"this file": known.get("scores"), "before rounding": known.get("scores_float32")}
+    columns = {name: each for name, each in columns.items() if isinstance(each, dict) and each}
+    if "this file" not in columns:
         return ["Scores: not recorded."]
-    columns = {"this file": known["scores"]}
-    if "scores_float32" in known:
-        columns["before rounding"] = known["scores_float32"]
-    lines = [f"Scores: {known.get('protocol', 'by a protocol that is not recorded.')}", ""]
+    protocol = _text(known.get("protocol", "by a protocol that is not recorded."))
+    lines = [f"Scores: {protocol}", ""]
     lines += [f"| score | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
-    for name in known["scores"]:
+    for name in columns["this file"]:
         values = (_number(column.get(name)) for column in columns.values())
-        lines.append(f"| {name} | {' | '.join(values)} |")
+        lines.append(f"| {_text(name)} | {' | '.join(values)} |")
     return lines
 
 
 def _number(value: object) -> str:
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:.4g}"
-    return str(value)
+    return _text(value)
 
 
 def shipped() -> list[Path]:

@@ -1,6 +1,12 @@
-"""Checkpoints: safetensors files that explain themselves, written whole or not at all."""
+"""Checkpoints: safetensors files that explain themselves, written whole or not at all.
 
+A file may come from a stranger. Every border reads it here: no code in it runs, nothing is made
+larger than the file itself, and a damaged one is refused.
+"""
+
+import difflib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -12,6 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 FORMAT = "ddgan_lite/1"
+# Bytes: of safetensors' own table, 100 for each of some thousand tensors, and of what we add.
+_TABLE, _HEADER = 2**23, 2**20
+_DEPTH, _DIGITS = 32, 40  # of the JSON in a header: brackets in brackets, digits of a number
+_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 class CheckpointError(ValueError):
@@ -29,13 +39,14 @@ class CheckpointError(ValueError):
 
 
 def write(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> Path:
-    """Write tensors and a JSON-able header to ``path``.
+    """Write tensors and a JSON-able header to ``path``, with their checksum.
 
     The file appears under its name only once it is complete: a crash, a full disk or a
     failing ``write`` leaves what stood there before.
 
     Raises:
         OSError: if the folder cannot be written.
+        ValueError: if the header is larger than :func:`read` takes, 1 MiB, or nested too deeply.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -44,10 +55,11 @@ def write(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> 
         ...     [file.name for file in path.parent.iterdir()]
         ['one.safetensors']
     """
-    path = Path(path)
+    path, text = Path(path), json.dumps(header)
+    _parse(text)
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"format": FORMAT, "header": json.dumps(header)}
+    metadata = {"format": FORMAT, "header": text, "sha256": _checksum(tensors, text)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file(tensors, temporary, metadata)
@@ -127,7 +139,7 @@ def _on_disk_or_hub(source: str | os.PathLike) -> Path:
         if not found:
             raise FileNotFoundError(f"The folder {path} holds no model and no checkpoint.")
         return found[-1]
-    if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+(?<!\.safetensors)", str(source)):
+    if path.exists() or not _on_hub(str(source)):
         return path
     from huggingface_hub import hf_hub_download  # imported when needed: it takes a while
 
@@ -138,6 +150,17 @@ def _on_disk_or_hub(source: str | os.PathLike) -> Path:
             f"{source} is neither a file here nor a model that the Hugging Face hub would give "
             f"us ({type(error).__name__}). Check the name and the network."
         ) from error
+
+
+def _on_hub(name: str) -> bool:
+    """Whether this can only be ``owner/name`` on the hub: nothing here is called like the owner."""
+    owner = name.partition("/")[0]
+    known = [each.name for each in Path().iterdir() if each.is_dir()] + ["runs"]
+    return bool(
+        re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name)
+        and Path(name).suffix not in (".safetensors", ".pth", ".pt", ".ckpt", ".png")
+        and not difflib.get_close_matches(owner, known, cutoff=0.75)
+    )
 
 
 def _download(url: str, sha256: str | None) -> Path:
@@ -160,7 +183,8 @@ def _download(url: str, sha256: str | None) -> Path:
 def read(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
     """Read the tensors (on the CPU) and the header of a file made by :func:`write`.
 
-    Nothing in the file is executed: safetensors holds numbers and text only.
+    Nothing in the file is executed: safetensors holds numbers and text only. Its checksum must
+    agree; files from before there was one are read without.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -174,8 +198,12 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint file at {path}.")
+        beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        close = difflib.get_close_matches(path.name, beside, n=1)
+        hint = f" Did you mean {path.with_name(close[0])}?" if close else ""
+        raise FileNotFoundError(f"There is no checkpoint file at {path}.{hint}")
     try:
+        _check_table(path)
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
@@ -183,13 +211,71 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
                     f"{path} is a safetensors file, but not a ddgan_lite checkpoint: its header "
                     f"does not say format={FORMAT!r}."
                 )
-            header = json.loads(metadata["header"])
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+            if not {"format", "header"} <= metadata.keys() <= {"format", "header", "sha256"}:
+                raise ValueError("its header is not one of ours")
+            header = _parse(metadata["header"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata.get("sha256") not in (None, _checksum(tensors, metadata["header"])):
+            raise ValueError("its checksum and its content do not agree, so it was damaged")
+    except CheckpointError:
+        raise
+    except Exception as error:  # bytes at random fail in every way there is
         raise CheckpointError(
             f"{path} is not a whole ddgan_lite checkpoint (a safetensors file written by "
-            f"DDGAN.save): {error}."
+            f"DDGAN.save): {plain(error)}."
         ) from error
+    return tensors, header
+
+
+def _check_table(path: Path) -> None:
+    """Refuse a file that does not begin as safetensors do, before it is opened as one."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+    if len(start) == 8 and int.from_bytes(start, "little") <= min(path.stat().st_size, _TABLE):
+        return
+    if start.startswith((b"PK\3\4", b"\x80")):  # a zip archive, a pickle
+        raise ValueError(
+            "it is a torch file; a published netG_<epoch>.pth becomes one of ours by "
+            f"python -m ddgan_lite convert {path.name} OUT.safetensors"
+        )
+    raise ValueError("it does not begin as a safetensors file does")
+
+
+def _parse(text: str) -> dict:
+    """The JSON object in a header, refused before it is parsed if it is made to be a burden."""
+    bare = re.sub(r'"[^"\\]*(?:\\.[^"\\]*)*"', "", text[: _HEADER + 1])
+    steps = ({"[": 1, "{": 1, "]": -1, "}": -1}.get(letter, 0) for letter in bare)
+    deep = max(itertools.accumulate(steps), default=0) > _DEPTH
+    if len(text) > _HEADER or deep or re.search(rf"\d{{{_DIGITS}}}", bare):
+        raise ValueError(
+            f"a header may hold {_HEADER:,} characters, {_DEPTH} levels of brackets and numbers "
+            f"below {_DIGITS} digits: keep what is longer in a file beside it"
+        )
+    header = json.loads(text)
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    return header
+
+
+def _checksum(tensors: dict[str, Tensor], header: str) -> str:
+    """SHA-256 of the header and of every tensor: name, type, shape, bytes."""
+    total = hashlib.sha256(header.encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()
+
+
+def plain(text: object, most: int = 200) -> str:
+    """Words out of a file, fit for a terminal: one line of printable characters, cut short.
+
+    Example:
+        >>> plain("two\\nlines \\x1b[31m and a colour"), plain("long" * 99, most=8)
+        ('two lines ?[31m and a colour', 'longlong...')
+    """
+    line = " ".join(str(text).split())
+    line = "".join(letter if letter.isprintable() else "?" for letter in line[: most + 1])
+    return line if len(line) <= most else f"{line[:most]}..."
 
 
 def section(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -203,10 +289,28 @@ def section(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
+def check_trainable(path: str | os.PathLike, tensors: dict[str, Tensor]) -> None:
+    """Refuse a file that holds no discriminator, from which no training can begin.
+
+    Raises:
+        CheckpointError: if so.
+
+    Example:
+        >>> check_trainable("run.safetensors", {"discriminator/bias": torch.ones(2)})
+    """
+    if not section(tensors, "discriminator"):
+        raise CheckpointError(
+            f"{path} holds a model for sampling, without its discriminator: to go on training take "
+            'a checkpoint of its run, or a file saved with keep="training".'
+        )
+
+
 def check_names(
     path: str | os.PathLike, found: dict[str, Tensor], wanted: dict[str, Tensor]
 ) -> None:
-    """Refuse tensors whose names or shapes differ from what a network wants.
+    """Refuse tensors that are not what a network wants: other names, shapes, types, not finite.
+
+    Those of ``wanted`` may be on torch's device "meta": a file is compared before there is memory.
 
     Raises:
         CheckpointError: naming the first tensor that does not fit.
@@ -221,9 +325,12 @@ def check_names(
     for name in sorted(found.keys() | wanted.keys()):
         have = tuple(found[name].shape) if name in found else "nothing"
         want = tuple(wanted[name].shape) if name in wanted else "nothing"
+        if have == want and found[name].dtype != wanted[name].dtype:
+            have, want = found[name].dtype, wanted[name].dtype
+            have = want if {have, want} <= _FLOATS else have
         if have != want:
             raise CheckpointError(
-                f"{path} does not fit its own header: {name} is {have}, not {want}."
+                f"{path} does not fit its own header: {plain(name)} is {have}, not {want}."
             )
         if not torch.isfinite(found[name]).all():
             raise CheckpointError(f"{path} holds values that are not finite in {name}.")

@@ -12,7 +12,8 @@ from ddgan_lite.chain.diffusion import chain_of
 from ddgan_lite.chain.randomness import Numbered, own_rows, randn
 from ddgan_lite.files import checkpoints
 from ddgan_lite.method.ema import EMA
-from ddgan_lite.networks import CONFIGS, Config, describe
+from ddgan_lite.networks import Config, describe, described
+from ddgan_lite.networks.toy import fitting
 
 
 class DDGAN(nn.Module):
@@ -34,8 +35,8 @@ class DDGAN(nn.Module):
         classes: of the labels, 0 without.
         diffusion: the chain that ``config`` names. A model that is given another one cannot be
             saved: a file holds the configuration.
-        generator, discriminator: the two networks being trained. A model loaded from an
-            inference file has ``discriminator`` None.
+        generator, discriminator: the two networks being trained. A model loaded for sampling has
+            ``discriminator`` None.
         averaged: the moving average of the generator (:class:`ddgan_lite.method.ema.EMA`), or None
             before training and after loading.
 
@@ -57,9 +58,8 @@ class DDGAN(nn.Module):
         self.generator = config.build_generator()
         self.discriminator: nn.Module | None = config.build_discriminator()
         self.averaged: EMA | None = None
-        weights = torch.tensor(
-            [1.0] * config.num_steps if step_weights is None else step_weights, dtype=torch.float32
-        )
+        given = [1.0] * config.num_steps if step_weights is None else step_weights
+        weights = torch.tensor(given, dtype=torch.float32, device="cpu")
         valid = torch.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0
         if len(weights) != config.num_steps or not valid:
             raise ValueError(
@@ -90,6 +90,17 @@ class DDGAN(nn.Module):
         """
         return max(1, 128 * 3 * 32 * 32 // math.prod(self.config.shape))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the generator's weights are made of.
+
+        Example:
+            >>> from ddgan_lite import MLPConfig
+            >>> DDGAN(MLPConfig()).dtype
+            torch.float32
+        """
+        return next(self.generator.parameters()).dtype
+
     # -- what training asks of an adversarial model ------------------------------------------
 
     def real_pair(
@@ -106,12 +117,8 @@ class DDGAN(nn.Module):
             >>> x_prev.shape, x_t.shape, t
             (torch.Size([3, 2]), torch.Size([3, 2]), tensor([4, 4, 4]))
         """
-        weights = self.step_weights.to(x_0.device)
-        t = 1 + own_rows(
-            lambda rows: torch.multinomial(weights, rows, replacement=True, generator=rng),
-            len(x_0),
-            rng,
-        )
+        weights, how = self.step_weights.to(x_0.device), {"replacement": True, "generator": rng}
+        t = 1 + own_rows(lambda rows: torch.multinomial(weights, rows, **how), len(x_0), rng)
         x_prev, x_t = self.diffusion.q_sample_pair(x_0, t, rng)
         return x_prev, (x_t, t) if y is None else (x_t, t, y)
 
@@ -370,18 +377,30 @@ class DDGAN(nn.Module):
 
     # -- files -------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike, *, half: bool = False, **provenance: object) -> Path:
+    def save(
+        self,
+        path: str | os.PathLike,
+        *,
+        half: bool = False,
+        keep: str = "sampling",
+        **provenance: object,
+    ) -> Path:
         """Write what sampling needs, the averaged generator and its configuration, to ``path``.
 
         Args:
             path: the file to write.
             half: round the weights to half precision, which halves the file.
+            keep: ``"training"`` writes the generator that was being trained and the discriminator
+                as well, so that another training can begin with them. The state of the optimisers
+                belongs to a run, and stays in its checkpoints
+                (:func:`ddgan_lite.training.resume.save`).
             provenance: data, seed, hardware, ...: it goes into the file's header, where
                 :func:`ddgan_lite.files.cards.card` finds it.
 
         Raises:
-            ValueError: if a weight is too large for half precision, or the model's chain is not
-                the one that its configuration names.
+            ValueError: if a weight is too large for half precision, ``keep`` is neither, there is
+                no discriminator to keep, or the file would not bring this model back
+                (:meth:`check_chain`).
 
         Example:
             >>> from tempfile import TemporaryDirectory
@@ -394,6 +413,17 @@ class DDGAN(nn.Module):
         self.check_chain()
         header = {**describe(self.config), "provenance": provenance}
         tensors = self.network("averaged").state_dict()
+        if _for_training(keep):
+            if self.discriminator is None:
+                raise ValueError("this model has no discriminator that could be kept for training.")
+            header["step_weights"] = self.step_weights.tolist()
+            networks = {"generator": self.generator, "discriminator": self.discriminator}
+            networks["averaged"] = self.network("averaged")
+            tensors = {  # cloned: before any training the average is the generator itself
+                f"{name}/{key}": weight.clone()
+                for name, network in networks.items()
+                for key, weight in network.state_dict().items()
+            }
         if half:
             tensors = {name: weight.half() for name, weight in tensors.items()}
             if not all(weight.isfinite().all() for weight in tensors.values()):
@@ -401,10 +431,10 @@ class DDGAN(nn.Module):
         return checkpoints.write(path, tensors, header)
 
     def check_chain(self) -> None:
-        """Refuse a chain that a file of this model would not bring back.
+        """Refuse a chain, or a generator, that a file of this model would not bring back.
 
         Raises:
-            ValueError: if ``diffusion`` is another one than the configuration names.
+            ValueError: if ``diffusion`` or ``generator`` is another than the configuration names.
 
         Example:
             >>> from ddgan_lite import MLPConfig
@@ -422,9 +452,18 @@ class DDGAN(nn.Module):
                 "keeps the configuration only. Give the chain to the configuration, as "
                 "noise_levels, and build the model from that."
             )
+        with torch.device("meta"):
+            same = str(self.config.build_generator()) == str(self.generator)
+        if not same:
+            raise ValueError(
+                "the generator is not the one that the configuration builds, and a file keeps the "
+                "configuration only. Save the weights of a network of your own with safetensors."
+            )
 
     @classmethod
-    def load(cls, source: str | os.PathLike, *, sha256: str | None = None) -> "DDGAN":
+    def load(
+        cls, source: str | os.PathLike, *, sha256: str | None = None, keep: str = "sampling"
+    ) -> "DDGAN":
         """A model ready to sample.
 
         Args:
@@ -432,11 +471,14 @@ class DDGAN(nn.Module):
                 are taken), the folder of a run, an address, ``"https://..."``, or a name on the
                 Hugging Face hub, ``"owner/name"``, whose ``model.safetensors`` is downloaded.
             sha256: refuse any other file than the one with this checksum.
+            keep: ``"training"`` gives the generator that was being trained, the discriminator and
+                the average, ready for :func:`ddgan_lite.training.trainer.train`; the source is then
+                a training checkpoint or a file saved with ``keep="training"``.
 
         Raises:
             FileNotFoundError: if there is no such file, or no way to download it.
             CheckpointError: if it is not such a file, or not a whole one, or not that one.
-            ValueError: if ``sha256`` is no checksum.
+            ValueError: if ``sha256`` is no checksum, or ``keep`` is neither.
 
         Example:
             >>> from tempfile import TemporaryDirectory
@@ -446,17 +488,41 @@ class DDGAN(nn.Module):
             ...     DDGAN.load(file).config.num_steps
             2
         """
-        path = checkpoints.locate(source, sha256)
+        training, path = _for_training(keep), checkpoints.locate(source, sha256)
         tensors, header = checkpoints.read(path)
-        if isinstance(header, dict) and "training" in header:
-            tensors = checkpoints.section(tensors, "averaged")
+        parts = {"generator": checkpoints.section(tensors, "averaged") or tensors}
+        if training:
+            checkpoints.check_trainable(path, tensors)
+            names = ("generator", "discriminator", "averaged")
+            parts = {name: checkpoints.section(tensors, name) for name in names}
         try:
-            model = cls(CONFIGS[header["kind"]](**header["config"]))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # too large: Runtime
+            record = header.get("training", header)
+            known = training and isinstance(record, dict)
+            weights = record.get("step_weights") if known else None
+            fitting("step_weights", weights, tuple[float, ...] | None)
+            with torch.device("meta"):  # shapes only: the file is compared before there is memory
+                model = cls(described(header), step_weights=weights)
+        except (ValueError, RuntimeError) as error:
             raise checkpoints.CheckpointError(
-                f"{path} describes a model that this version of ddgan_lite cannot build: {error}."
+                f"{path} describes a model that this version of ddgan_lite cannot build: "
+                f"{checkpoints.plain(error)}"
             ) from error
-        checkpoints.check_names(path, tensors, model.generator.state_dict())
-        model.generator.load_state_dict(tensors)
-        model.discriminator = None  # an inference file has none
-        return model.requires_grad_(False).eval()
+        for name, part in parts.items():
+            same = "generator" if name == "averaged" else name
+            checkpoints.check_names(path, part, getattr(model, same).state_dict())
+        model.generator = model.config.build_generator()
+        model.generator.load_state_dict(parts["generator"])
+        if not training:
+            model.discriminator = None
+            return model.requires_grad_(False).eval()
+        model.discriminator = model.config.build_discriminator()
+        model.discriminator.load_state_dict(parts["discriminator"])
+        model.averaged = EMA(model.generator, decay=0)
+        model.averaged.module.load_state_dict(parts["averaged"])
+        return model
+
+
+def _for_training(keep: str) -> bool:
+    if keep not in ("sampling", "training"):
+        raise ValueError(f'keep must be "sampling" or "training", got {keep!r}.')
+    return keep == "training"

@@ -6,6 +6,7 @@ loss or a training loop.
 """
 
 import dataclasses
+import reprlib
 
 from ddgan_lite.networks.conv import ConvConfig
 from ddgan_lite.networks.pyramid import PyramidConfig
@@ -24,6 +25,7 @@ __all__ = [
     "PyramidConfig",
     "UNetConfig",
     "describe",
+    "described",
 ]
 
 
@@ -39,3 +41,28 @@ def describe(config: Config) -> dict:
     """
     kind = next(name for name, cls in CONFIGS.items() if isinstance(config, cls))
     return {"kind": kind, "config": dataclasses.asdict(config)}
+
+
+def described(header: dict) -> Config:
+    """The configuration that :func:`describe` wrote, out of a file that may say anything.
+
+    Raises:
+        ValueError: if it is none that this version knows.
+
+    Example:
+        >>> described({"kind": "mlp", "config": {"width": 64}}) == MLPConfig(width=64)
+        True
+        >>> described({"kind": "mlp", "config": {"widht": 64}})
+        Traceback (most recent call last):
+            ...
+        ValueError: MLPConfig knows no 'widht'
+    """
+    kind, sizes = header.get("kind"), header.get("config")
+    if not isinstance(kind, str) or kind not in CONFIGS:
+        raise ValueError(f"it names no kind of network we know, but {reprlib.repr(kind)}")
+    if not isinstance(sizes, dict):
+        raise ValueError(f"its sizes are no table, but {reprlib.repr(sizes)}")
+    cls = CONFIGS[kind]
+    for name in sizes.keys() - {field.name for field in dataclasses.fields(cls)}:
+        raise ValueError(f"{cls.__name__} knows no {reprlib.repr(name)}")
+    return cls(**sizes)

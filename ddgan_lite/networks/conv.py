@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ddgan_lite.networks.layers import Labelled
-from ddgan_lite.networks.toy import OneHot, as_tuples, check_chain, check_least, mlp
+from ddgan_lite.networks.toy import OneHot, check_chain, check_fields, mlp
 
 _SLOPE = 0.2  # of every LeakyReLU
 
@@ -55,8 +55,7 @@ class ConvConfig:
     classes: int = 0
 
     def __post_init__(self):
-        as_tuples(self, "shape", "noise_levels")
-        check_least(self, num_steps=1, latent_dim=0, width=1, hidden=1, levels=1, classes=0)
+        check_fields(self, num_steps=1, latent_dim=0, width=1, hidden=1, levels=1, classes=0)
         check_square(self.shape, 2**self.levels)
         check_chain(self)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ddgan_lite.networks.conv import check_square, downsamplers
 from ddgan_lite.networks.layers import Labelled
-from ddgan_lite.networks.toy import OneHot, as_tuples, check_chain, check_least, mlp
+from ddgan_lite.networks.toy import OneHot, check_chain, check_fields, mlp
 
 _SLOPE = 0.2  # of every LeakyReLU
 _GROUPS = 8  # of every normalisation
@@ -62,8 +62,7 @@ class PyramidConfig:
     classes: int = 0
 
     def __post_init__(self):
-        as_tuples(self, "shape", "noise_levels")
-        check_least(self, num_steps=1, latent_dim=0, levels=1, hidden=1, style=1, classes=0)
+        check_fields(self, num_steps=1, latent_dim=0, levels=1, hidden=1, style=1, classes=0)
         if self.width < 1 or self.width % _GROUPS:
             raise ValueError(f"width must be a multiple of {_GROUPS}, got {self.width}.")
         check_square(self.shape, 2 ** (self.levels + 1))

@@ -1,9 +1,15 @@
 """Small fully connected networks: enough for points in the plane and for 8 x 8 digits."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
+import numbers
+import reprlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from types import UnionType
+from typing import get_args, get_origin
 
 import torch
 from torch import Tensor, nn
@@ -63,13 +69,12 @@ class MLPConfig:
     classes: int = 0
 
     def __post_init__(self):
-        as_tuples(self, "shape", "frequencies", "noise_levels")
+        check_fields(self, num_steps=1, latent_dim=0, width=1, depth=2, classes=0)
         if not self.shape or any(side < 1 for side in self.shape):
             raise ValueError(f"shape must hold positive sizes, got {self.shape}.")
-        check_least(self, num_steps=1, latent_dim=0, width=1, depth=2, classes=0)
-        if not all(math.isfinite(k) and k > 0 for k in self.frequencies):
+        if not all(k > 0 for k in self.frequencies):
             raise ValueError(f"frequencies must be positive numbers, got {self.frequencies}.")
-        if self.data_std is not None and not 0 < self.data_std < math.inf:
+        if self.data_std is not None and not self.data_std > 0:
             raise ValueError(f"data_std must be a positive number, got {self.data_std}.")
         check_chain(self)
 
@@ -94,16 +99,98 @@ def mlp(in_features: int, out_features: int, width: int, depth: int, slope: floa
     return nn.Sequential(*layers[:-1])
 
 
-def as_tuples(config: object, *names: str) -> None:
-    """Lists in these fields of a frozen configuration become tuples: JSON knows only lists.
+# The most that a configuration may ask for: beyond what anybody trains, and below what turns a file
+# of a few bytes into a burden before its tensors are looked at.
+MOST = {
+    "num_steps": 256, "classes": 4_096, "shape": 2**16, "depth": 256, "mapping_depth": 256,
+    "levels": 10, "blocks": 16, "multipliers": 64, "noise_levels": 1e6, "frequencies": 1e6,
+}  # fmt: skip
+_MOST = 2**16  # of any other size or number
+_ENTRIES = 2**24  # of one sample: 5 images of 3 x 1024 x 1024 pixels
+
+
+def check_fields(config: object, **least: int) -> None:
+    """Refuse a configuration with a value of another type than its field names, or out of bounds.
+
+    Lists become tuples: JSON knows only lists.
+
+    Args:
+        config: a frozen dataclass.
+        least: the lowest value of these fields; the largest of each stands in ``MOST``.
+
+    Raises:
+        ValueError: naming the first field that is not right.
 
     Example:
         >>> MLPConfig(shape=[2]).shape
         (2,)
+        >>> MLPConfig(slope=None)
+        Traceback (most recent call last):
+            ...
+        ValueError: slope must be of type float, got None.
+        >>> MLPConfig(width=2**64)
+        Traceback (most recent call last):
+            ...
+        ValueError: width must be at most 65536, got 18446744073709551616.
     """
-    for name in names:
-        if getattr(config, name) is not None:
-            object.__setattr__(config, name, tuple(getattr(config, name)))
+    for field in dataclasses.fields(config):
+        name, value = field.name, getattr(config, field.name)
+        if isinstance(value, Iterable) and not isinstance(value, str):
+            value = tuple(itertools.islice(value, MOST["num_steps"] + 1))
+            object.__setattr__(config, name, value)
+        fitting(name, value, field.type)
+        most = MOST.get(name, _MOST)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, numbers.Real) and abs(number) > most:
+                raise ValueError(f"{name} must be at most {most}, got {reprlib.repr(number)}.")
+        if isinstance(value, str | tuple) and len(value) > MOST["num_steps"]:
+            raise ValueError(f"{name} is too long: {reprlib.repr(value)}.")
+    check_least(config, **least)
+    sides = config.shape if len(config.shape) > 1 else ()
+    if math.prod(config.shape) > _ENTRIES or any(side > 1024 for side in sides):
+        raise ValueError(
+            f"shape may hold sides of up to 1024 and {_ENTRIES:,} numbers in all, "
+            f"got {reprlib.repr(config.shape)}."
+        )
+
+
+def fitting(name: str, value: object, kind: type, like: object = None) -> object:
+    """``value`` as a field of this type holds it: whole numbers pass for floats, lists for tuples.
+
+    Raises:
+        ValueError: if it is no such value; it shows one ``like`` which there is.
+
+    Example:
+        >>> fitting("betas", [0, 0.9], tuple[float, float])
+        (0.0, 0.9)
+        >>> fitting("width", "wide", int, like=48)
+        Traceback (most recent call last):
+            ...
+        ValueError: width must be of type int, like 48; got 'wide'.
+    """
+    kinds = get_args(kind) if type(kind) is UnionType else (kind,)
+    for one in kinds:
+        with contextlib.suppress(TypeError, OverflowError):
+            return _cast(value, one)
+    names = " or ".join(str(k) if get_origin(k) else k.__name__ for k in kinds)
+    names = names.replace("NoneType", "None")
+    known = ", got" if like is None else f", like {like!r}; got"
+    raise ValueError(f"{name} must be of type {names}{known} {reprlib.repr(value)}.")
+
+
+def _cast(value: object, kind: type) -> object:
+    """``value`` as a ``kind``; TypeError if it is none."""
+    if get_origin(kind) is tuple and type(value) in (tuple, list):
+        inner = get_args(kind)
+        inner = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        if len(inner) == len(value):
+            return tuple(_cast(each, one) for each, one in zip(value, inner, strict=True))
+    numeric = {int: numbers.Integral, float: numbers.Real}.get(kind)
+    if numeric and isinstance(value, numeric) and not isinstance(value, bool):
+        value = kind(value)  # of whole numbers, or of numpy's
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise TypeError
+    return value
 
 
 def check_chain(config: object) -> None:
@@ -118,11 +205,16 @@ def check_chain(config: object) -> None:
             ...
         ValueError: noise_levels must hold one positive number for each of the 2 steps, ...
     """
-    chain_of(config)
+    chain = chain_of(config)
+    if not (chain.posterior_coef_x0[1:].isfinite() & chain.posterior_coef_xt[1:].isfinite()).all():
+        raise ValueError("these noise levels or rates are too small for the numbers of a computer.")
     rates = [field for field in dataclasses.fields(config) if field.name.startswith("beta_")]
     changed = [field.name for field in rates if getattr(config, field.name) != field.default]
     if config.noise_levels is not None and changed:
-        raise ValueError(f"noise_levels are given, so {' and '.join(changed)} cannot be: not both.")
+        raise ValueError(
+            f"noise_levels are given, so {' and '.join(changed)} cannot be: not both. With "
+            "noise_levels=None the rates decide."
+        )
 
 
 def check_least(config: object, **least: int) -> None:

@@ -6,7 +6,9 @@ from torch import nn
 
 from ddgan_lite.networks.discriminator import BLOCKS, ImageDiscriminator
 from ddgan_lite.networks.generator import UNetGenerator
-from ddgan_lite.networks.toy import as_tuples, check_chain
+from ddgan_lite.networks.toy import check_chain, check_fields
+
+_ATTENDED = 128  # pixels a side: every one of them looks at every other
 
 
 @dataclass(frozen=True)
@@ -61,20 +63,16 @@ class UNetConfig:
     classes: int = 0
 
     def __post_init__(self):
-        as_tuples(self, "shape", "multipliers", "noise_levels")
+        sizes = dict.fromkeys(("num_steps", "latent_dim", "blocks", "style_dim"), 1)
+        sizes |= {"discriminator_width": 1, "attention_size": 0, "mapping_depth": 0, "classes": 0}
+        check_fields(self, **sizes)
         if len(self.shape) != 3 or self.shape[0] < 1 or self.shape[1] != self.shape[2]:
             raise ValueError(f"shape must be (channels, size, size), got {self.shape}.")
-        for name in ("num_steps", "latent_dim", "blocks", "style_dim", "discriminator_width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         for name, lowest in (("width", 4), ("discriminator_time_dim", 4)):
             if getattr(self, name) < lowest or getattr(self, name) % 2:
                 raise ValueError(
                     f"{name} must be even and at least {lowest}, got {getattr(self, name)}."
                 )
-        for name in ("mapping_depth", "classes"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
         if not self.multipliers or min(self.multipliers) < 1:
             raise ValueError(f"multipliers must be positive numbers, got {self.multipliers}.")
         if self.discriminator not in BLOCKS:
@@ -88,6 +86,13 @@ class UNetConfig:
                 f"images of {size} pixels do not fit: {len(self.multipliers)} levels need a "
                 f"multiple of {2**halvings}, the {self.discriminator} discriminator at least "
                 f"{lowest} pixels."
+            )
+        attended = [size >> halvings, *(size >> k for k in range(halvings))]
+        largest = max(attended[0], self.attention_size if self.attention_size in attended else 0)
+        if largest > _ATTENDED:
+            raise ValueError(
+                f"attention over {largest} x {largest} pixels is too much, {_ATTENDED} x "
+                f"{_ATTENDED} are the most: give more multipliers or a smaller attention_size."
             )
         check_chain(self)
 

@@ -5,19 +5,15 @@ right where it differs from the arXiv table (its issue 26).
 """
 
 import ast
-import contextlib
 import dataclasses
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from types import UnionType
-from typing import get_args, get_origin
 
 from ddgan_lite.chain.diffusion import cosine_levels
 from ddgan_lite.data.named import hint
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import Config, ConvConfig, MLPConfig, PyramidConfig, UNetConfig
-from ddgan_lite.networks.toy import check_least
+from ddgan_lite.networks.toy import check_least, fitting
 from ddgan_lite.training.settings import TrainSettings
 
 
@@ -32,6 +28,8 @@ class Preset:
         step_weights: relative frequency of t = 1..T in training; None: uniform.
         log_every: steps between two lines of the log.
         save_every: steps between two checkpoints, each with a grid of samples.
+        save_minutes: at most so many minutes of work are lost by a kill: a checkpoint comes
+            earlier if need be. After the first step there is one in any case.
 
     Example:
         >>> model = PRESETS["gaussians"].build()
@@ -45,9 +43,12 @@ class Preset:
     step_weights: tuple[float, ...] | None = None
     log_every: int = 100
     save_every: int = 5_000
+    save_minutes: float = 10.0
 
     def __post_init__(self):
         check_least(self, log_every=1, save_every=1)
+        if not self.save_minutes > 0:
+            raise ValueError(f"save_minutes must be positive, got {self.save_minutes}.")
 
     def build(self) -> DDGAN:
         """The untrained model, its initial weights drawn from torch's global generator."""
@@ -244,7 +245,7 @@ def preset(name: str, *, quick: bool = False, **changes: object) -> Preset:
         if key not in fields:
             raise ValueError(_unknown("key", key, fields))
         part, field = fields[key]
-        sorted_changes[part][key] = _fitting(key, value, getattr(parts[part], key), field.type)
+        sorted_changes[part][key] = fitting(key, value, field.type, getattr(parts[part], key))
     config, settings = (
         replace(parts[part], **sorted_changes[part]) for part in ("config", "settings")
     )
@@ -275,28 +276,3 @@ def parse(assignments: list[str]) -> dict[str, object]:
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {what} {name!r}: known are {', '.join(known)}.{hint(name, known)}"
-
-
-def _fitting(key: str, value: object, present: object, kind: type) -> object:
-    """``value`` if a field of this type can hold it; whole numbers pass for floats."""
-    kinds = get_args(kind) if type(kind) is UnionType else (kind,)
-    for one in kinds:
-        with contextlib.suppress(TypeError, OverflowError):
-            return _cast(value, one)
-    names = " or ".join(str(k) if get_origin(k) else k.__name__ for k in kinds)
-    names = names.replace("NoneType", "None")
-    raise ValueError(f"{key} must be of type {names}, like {present!r}; got {value!r}.")
-
-
-def _cast(value: object, kind: type) -> object:
-    """``value`` as a ``kind``; TypeError if it is none."""
-    if get_origin(kind) is tuple and type(value) in (tuple, list):
-        inner = get_args(kind)
-        inner = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-        if len(inner) == len(value):
-            return tuple(_cast(each, one) for each, one in zip(value, inner, strict=True))
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise TypeError
-    return value

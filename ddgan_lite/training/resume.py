@@ -1,9 +1,10 @@
 """A training run as a file: everything the rest of the run depends on."""
 
 import json
+import math
 import os
 from dataclasses import asdict
-from operator import index
+from numbers import Real
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from ddgan_lite.files import checkpoints
 from ddgan_lite.method.model import DDGAN
-from ddgan_lite.networks import CONFIGS, describe
+from ddgan_lite.networks import describe, described
 from ddgan_lite.training.settings import SPEED, TrainSettings
 from ddgan_lite.training.trainer import Trainer
 
@@ -101,36 +102,97 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
     """
     tensors, header = checkpoints.read(path)
     _check(trainer, path, header)
-    training = header["training"]
-    for name, network in _networks(trainer).items():
-        part = checkpoints.section(tensors, name)
-        checkpoints.check_names(path, part, network.state_dict())
-        network.load_state_dict(part)
+    training, networks = header["training"], _networks(trainer)
+    parts = {name: checkpoints.section(tensors, name) for name in networks}
+    for name, network in networks.items():
+        checkpoints.check_names(path, parts[name], network.state_dict())
+    # All of it is checked before any of it is used: a wrong shape in a fused kernel is no error but
+    # a write to memory that belongs to somebody else.
     try:
-        for number, optimiser in enumerate(trainer.optimisers):
-            state: dict[int, dict[str, Tensor]] = {}
-            for place, weight in enumerate(trainer.weights[number] if training["step"] else ()):
-                state[place] = {}
-                for key in ("step", "exp_avg", "exp_avg_sq"):
-                    value = tensors[f"adam/{number}/{place}/{key}"]
-                    # The fused update wants a weight and its moments laid out alike.
-                    like = weight if value.shape == weight.shape else value
-                    state[place][key] = torch.empty_like(like).copy_(value)
-            groups = [dict(g, betas=tuple(g["betas"])) for g in training["groups"][number]]
-            optimiser.load_state_dict({"state": state, "param_groups": groups})
-            trainer.schedules[number].load_state_dict(training["schedules"][number])
-            trainer.scalers[number].load_state_dict(training["scalers"][number])
-        if training["device"] == trainer.model.device.type:
-            trainer.rng.set_state(tensors["rng"])
-            trainer.data_rng.set_state(tensors["data_rng"])
-        else:  # another kind of device has another kind of generator: go on with fresh numbers
-            for rng in (trainer.rng, trainer.data_rng):
-                rng.manual_seed(trainer.settings.seed + training["step"])
-        trainer.model.averaged.updates = index(training["averaged_updates"])
-        trainer.step = index(training["step"])
+        step = _number("step", training["step"], trainer.settings.steps, whole=True)
+        updates = _number("averaged_updates", training["averaged_updates"], step, whole=True)
+        _number("seconds", header.get("seconds", 0.0), math.inf)
+        rates, scalers, moments = [], [], []
+        for number, scaler in enumerate(trainer.scalers):
+            most = max(trainer.schedules[number].base_lrs[0], trainer.settings.lr_end)
+            rates.append(_number("lr", training["groups"][number][0]["lr"], most * (1 + 1e-6)))
+            scalers.append(_scale(scaler.state_dict(), training["scalers"][number]))
+            part = checkpoints.section(tensors, f"adam/{number}")
+            # In half precision the first updates may have been left out, for an overflow.
+            begun = step and (part or not training["scalers"][number])
+            moments.append(_moments(part, trainer.weights[number] if begun else [], step))
+        same_device = training["device"] == trainer.model.device.type
+        rngs = (trainer.rng, trainer.data_rng)
+        if same_device:
+            for name, rng in zip(("rng", "data_rng"), rngs, strict=True):
+                torch.Generator(rng.device).set_state(tensors[name])  # refuses what is no state
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise checkpoints.CheckpointError(f"{path} cannot be resumed here: {error}.") from error
+        what = f"it has no {error}" if isinstance(error, LookupError) else error
+        raise checkpoints.CheckpointError(
+            f"{path} cannot be resumed here: {checkpoints.plain(what)}."
+        ) from error
+    for name, network in networks.items():
+        network.load_state_dict(parts[name])
+    for number, optimiser in enumerate(trainer.optimisers):
+        # Of the options only the rate changes on the way, the same for both of its keepers.
+        group = optimiser.param_groups[0] | {"lr": rates[number]}
+        group["params"] = list(range(len(trainer.weights[number])))
+        optimiser.load_state_dict({"state": moments[number], "param_groups": [group]})
+        schedule = trainer.schedules[number]
+        schedule.last_epoch, schedule._step_count = step, step + 1
+        schedule._last_lr = [rates[number]]
+        trainer.scalers[number].load_state_dict(scalers[number])
+    if same_device:
+        trainer.rng.set_state(tensors["rng"])
+        trainer.data_rng.set_state(tensors["data_rng"])
+    else:  # another kind of device has another kind of generator: go on with fresh numbers
+        for rng in rngs:
+            rng.manual_seed(trainer.settings.seed + step)
+    trainer.model.averaged.updates = updates
+    trainer.step = step
     return header
+
+
+def _number(name: str, value: object, most: float, whole: bool = False) -> float:
+    """A number of a header, from 0 to ``most``."""
+    right = isinstance(value, int if whole else Real) and not isinstance(value, bool)
+    if not right or not (0 <= value <= most and value < math.inf):
+        raise ValueError(f"{name} must be a number from 0 to {most}, got {value!r}")
+    return value
+
+
+def _moments(found: dict[str, Tensor], weights: list[Tensor], step: int) -> dict[int, dict]:
+    """Adam's averages and counts for these weights, as its ``load_state_dict`` takes them."""
+    places = range(len(weights))
+    keys = ("step", "exp_avg", "exp_avg_sq")
+    if odd := found.keys() ^ {f"{place}/{key}" for place in places for key in keys}:
+        raise ValueError(f"Adam's averages are others than those of the weights: {min(odd)}")
+    state: dict[int, dict[str, Tensor]] = {}
+    for place in places:
+        weight, state[place] = weights[place], {}
+        for key in keys:
+            value = found[f"{place}/{key}"]
+            like = torch.empty(()) if key == "step" else weight
+            if value.shape != like.shape or value.dtype != like.dtype:
+                raise ValueError(
+                    f"Adam's {key} of weight {place} is {tuple(value.shape)} of {value.dtype}, "
+                    f"not {tuple(like.shape)} of {like.dtype}"
+                )
+            low = -math.inf if key == "exp_avg" else 0
+            high = step if key == "step" else math.inf
+            if not (value.isfinite() & (value >= low) & (value <= high)).all():
+                raise ValueError(f"Adam's {key} of weight {place} is out of range")
+            # The fused update wants a weight and its moments laid out alike.
+            state[place][key] = torch.empty_like(like).copy_(value)
+    return state
+
+
+def _scale(ours: dict, theirs: object) -> dict:
+    """The state of a gradient scaler: its scale and how long ago that changed; empty without."""
+    if not isinstance(theirs, dict):
+        raise ValueError(f"the gradient scaler's state is {theirs!r}")
+    most = {"scale": 2.0**64, "_growth_tracker": 2**31} if ours and theirs else {}
+    return ours | {name: _number(name, theirs[name], most[name]) for name in most}
 
 
 def begin_with(model: DDGAN, source: str | os.PathLike) -> None:
@@ -138,7 +200,8 @@ def begin_with(model: DDGAN, source: str | os.PathLike) -> None:
 
     Args:
         model: of the same configuration.
-        source: a training checkpoint, or the folder of a run, whose newest one is taken.
+        source: a training checkpoint, a model saved with ``keep="training"``, or the folder of a
+            run, whose newest checkpoint is taken.
 
     Raises:
         FileNotFoundError: if there is no training checkpoint.
@@ -163,6 +226,7 @@ def begin_with(model: DDGAN, source: str | os.PathLike) -> None:
             raise FileNotFoundError(f"The folder {path} holds no training checkpoint.")
         path = history[-1]
     tensors, _ = checkpoints.read(path)
+    checkpoints.check_trainable(path, tensors)
     for name in ("generator", "discriminator"):
         network, part = getattr(model, name), checkpoints.section(tensors, name)
         checkpoints.check_names(path, part, network.state_dict())
@@ -189,15 +253,13 @@ def _rules(header: dict) -> dict:
     """What decides where a run goes, by name."""
     training = header["training"]
     # Built, so that a file from before a field existed has that field's default.
-    config = CONFIGS[header["kind"]](**header["config"])
-    settings = TrainSettings(**training["settings"])
-    rules = {"kind": header["kind"], **asdict(config), **asdict(settings)}
-    return {**rules, "step_weights": training["step_weights"]}
+    rules = asdict(described(header)) | asdict(TrainSettings(**training["settings"]))
+    return {"kind": header["kind"], **rules, "step_weights": training["step_weights"]}
 
 
 def _check(trainer: Trainer, path: str | os.PathLike, header: dict) -> None:
     """Refuse a checkpoint of another model, or of a run under other rules."""
-    if not isinstance(header, dict) or "training" not in header:
+    if "training" not in header:
         raise OtherRunError(
             f"{path} holds a model for sampling, not a training run: it cannot be resumed."
         )
@@ -205,10 +267,12 @@ def _check(trainer: Trainer, path: str | os.PathLike, header: dict) -> None:
     try:
         theirs = _rules(header)
     except (KeyError, TypeError, ValueError) as error:
-        raise checkpoints.CheckpointError(f"{path} cannot be resumed here: {error}.") from error
+        raise checkpoints.CheckpointError(
+            f"{path} cannot be resumed here: {checkpoints.plain(error)}."
+        ) from error
     for name in (name for name in ours if name not in SPEED):
         if json.dumps(theirs.get(name)) != json.dumps(ours[name]):
             raise OtherRunError(
-                f"{path} was trained with {name} = {theirs.get(name)}, this run has "
-                f"{ours[name]}: resume with the same, or start in another folder."
+                f"{path} was trained with {name} = {checkpoints.plain(theirs.get(name))}, this run "
+                f"has {ours[name]}: resume with the same, or start in another folder."
             )

@@ -5,15 +5,16 @@ The folder::
     runs/cifar10/
         log.jsonl             one line per log_every steps
         checkpoints/          the newest checkpoints, for going on
-        samples/              a grid of images per checkpoint, always from the same noise
-        tensorboard/          if asked for
+        samples/              a grid of images every save_every steps, always from the same noise
+        trackers/             TensorBoard's files, if asked for
         model.safetensors     the finished model, for sampling
 """
 
-import json
+import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from operator import index
 from pathlib import Path
 
 import torch
@@ -24,8 +25,10 @@ from ddgan_lite.files import checkpoints
 from ddgan_lite.files.results import machine
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.method.objectives import discriminator_loss, relativistic_loss
-from ddgan_lite.training import resume
+from ddgan_lite.training import logs, resume
+from ddgan_lite.training.guard import Stop, Stopped, sole
 from ddgan_lite.training.presets import Preset
+from ddgan_lite.training.saves import Saves
 from ddgan_lite.training.trainer import Data, Trainer, drawn, this_process
 
 
@@ -36,7 +39,8 @@ def run(
     data: Data | None = None,
     device: str | torch.device | None = None,
     keep: int = 2,
-    tensorboard: bool = False,
+    trackers: Sequence[str] = (),
+    show: bool = False,
     start: str | os.PathLike | None = None,
     about: dict[str, object] | None = None,
     **options: object,
@@ -47,22 +51,28 @@ def run(
     each loss since the last line, and with images the discriminator's losses at t = 1..T,
     ``d_real_by_step`` and ``d_fake_by_step``, or ``d_relativistic_by_step``.
 
+    Ctrl-C and SIGTERM let the step be finished and saved first; a second one acts at once.
+
     Args:
         preset: the experiment.
         folder: of this run and no other.
         data: used in place of the preset's own.
         device: where to train; left out, the best there is.
         keep: checkpoints to keep, at least 1.
-        tensorboard: write its files as well.
+        trackers: who follows the log, as ``("tensorboard",)``: any of Accelerate's trackers.
+        show: on stderr how it begins and gets on, with a progress bar in a terminal.
         start: another run, or a training checkpoint, whose networks are the initial ones.
         about: what else the model's card should say, as the preset's name or the command.
         options: for loading the data, see :func:`ddgan_lite.data.images.load_images`.
 
     Raises:
         ValueError: from a value that does not fit, including missing data.
+        ModuleNotFoundError: if a tracker is not installed.
+        BlockingIOError: if another run is training in ``folder``.
         CheckpointError: if ``folder`` holds another run, or no checkpoint in it can be read.
         FloatingPointError: if training diverges; the checkpoints before that are kept.
         OSError: if the disk is full; likewise.
+        Stopped: a KeyboardInterrupt, after the signal's step is saved.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -74,10 +84,11 @@ def run(
         ...     sorted(os.listdir(folder))
         [2, 4]
         []
-        ['checkpoints', 'log.jsonl', 'model.safetensors']
+        ['.lock', 'checkpoints', 'log.jsonl', 'model.safetensors']
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, got {keep}.")
+    logs.check_trackers(trackers)
     process, folder = this_process(), Path(folder)
     device = torch.device(device or process.device)
     # One process of each machine downloads; the others find it done.
@@ -89,60 +100,117 @@ def run(
     if start is not None and not checkpoints.history(folder / "checkpoints"):
         resume.begin_with(model, start)
     trainer = Trainer(model.to(device), data, preset.settings)
-    record = {"data": getattr(data, "name", preset.data)}
-    good, begun = _go_on(trainer, folder, record["data"])
-    record["seconds"] = begun
-
-    log = _Log(folder, trainer.step, tensorboard) if process.is_main_process else None
-    x_0, *label = drawn(data, 64, torch.Generator().manual_seed(0), labelled=model.classes > 0)
-    probe, images = x_0.to(device, torch.float32), x_0.ndim == 4
-    sums: dict[str, list[float]] = {}
-    begun_at, started, last_step, last_time = trainer.step, time.perf_counter(), trainer.step, 0.0
-    try:
-        for losses in trainer:
-            for name, loss in losses.items():
-                sums.setdefault(name, []).append(loss)
-            step, finished = trainer.step, trainer.step == preset.settings.steps
-            elapsed = time.perf_counter() - started
-            record["seconds"] = begun + elapsed
-            if step % preset.log_every == 0 or finished:
-                made = (step - last_step) * preset.settings.batch_size
-                line = {"step": step, "seconds": round(record["seconds"], 3)}
-                line["images_per_second"] = round(made / (elapsed - last_time), 3)
-                line |= {name: sum(values) / len(values) for name, values in sums.items()}
-                if images:
-                    pairs = preset.settings.relativistic
-                    by_step = losses_by_step(trainer.model, probe, *label, relativistic=pairs)
-                    line |= {f"{name}_by_step": values for name, values in by_step.items()}
-                sums, last_step, last_time = {}, step, elapsed
-                if log:
-                    log.write(line)
-                yield line
-            if step % preset.save_every == 0 or finished:
-                path = folder / "checkpoints" / f"step_{step:08d}.safetensors"
-                if process.is_main_process:
-                    resume.save(trainer, path, **record)
-                    _prune(path, keep)
-                    if images:
-                        write_grid(trainer.model, folder / "samples" / f"step_{step:08d}.png")
-                good = path
-    except FloatingPointError as error:
-        raise FloatingPointError(f"{error} {_rescue(good, trainer.mixed)}") from error
-    if process.is_main_process and (begun_at < trainer.step or not _finished(folder).exists()):
-        origin = provenance(preset, (about or {}) | record, device)
-        trainer.model.save(_finished(folder), **origin)
+    with contextlib.ExitStack() as held:
+        _enter(folder, held)
+        record = {"data": getattr(data, "name", preset.data)}
+        good, record["seconds"], sums = _go_on(trainer, folder, record["data"])
+        saves, begun, log = Saves(trainer, preset, folder, keep, good), trainer.step, None
+        if process.is_main_process:
+            log = held.enter_context(logs.Log(folder, trainer, preset, trackers, show))
+            log.say(_opening(trainer, preset, folder, record["data"]))
+        yield from _steps(saves, log, record, sums)
+        if log and (begun < trainer.step or not _finished(folder).exists()):
+            model.save(_finished(folder), **provenance(preset, (about or {}) | record, device))
     process.wait_for_everyone()
+
+
+def _enter(folder: Path, held: contextlib.ExitStack) -> None:
+    """Lock the folder for the processes of this run; a refusal reaches all of them."""
+    from accelerate.utils import broadcast_object_list
+
+    refusal = None
+    if this_process().is_main_process:
+        try:
+            held.enter_context(sole(folder))
+        except OSError as error:
+            refusal = error
+    (refusal,) = broadcast_object_list([refusal])
+    if refusal is not None:
+        raise refusal
+
+
+def _steps(
+    saves: Saves, log: logs.Log | None, record: dict, sums: dict[str, tuple[float, int]]
+) -> Iterator[dict]:
+    """The rest of a run: the lines of its log, each when all that belongs to it is on disk."""
+    trainer, preset, model = saves.trainer, saves.preset, saves.trainer.model
+    settings, folder, begun = preset.settings, saves.folder.parent, record["seconds"]
+    labelled, rng = model.classes > 0, torch.Generator().manual_seed(0)
+    x_0, *label = drawn(trainer.data, 64, rng, labelled=labelled)
+    probe, images = x_0.to(model.device, torch.float32), x_0.ndim == 4
+    started, last_step, last_time = time.perf_counter(), trainer.step, 0.0
+    try:
+        with Stop() as stop:
+            for losses in log.follow() if log else trainer:
+                for name, loss in losses.items():
+                    total, count = sums.get(name, (0.0, 0))
+                    sums[name] = total + loss, count + 1
+                step, line = trainer.step, {}
+                elapsed = time.perf_counter() - started
+                record["seconds"] = begun + elapsed
+                if step % preset.log_every == 0 or step == settings.steps:
+                    made = (step - last_step) * settings.batch_size
+                    line = {"step": step, "seconds": round(record["seconds"], 3)}
+                    line["images_per_second"] = round(made / (elapsed - last_time), 3)
+                    line |= {name: total / count for name, (total, count) in sums.items()}
+                    if images:
+                        pairs = settings.relativistic
+                        by_step = losses_by_step(model, probe, *label, relativistic=pairs)
+                        line |= {f"{name}_by_step": values for name, values in by_step.items()}
+                    sums, last_step, last_time = {}, step, elapsed
+                    if log:
+                        log.write(line)
+                if due := saves.due(stop.signal):
+                    saves.save(**record, unlogged=sums)
+                    if log and images and not saves.passing:
+                        write_grid(model, folder / "samples" / f"step_{step:08d}.png")
+                if due > 1 and step < settings.steps:
+                    this_process().wait_for_everyone()  # one that ends may end the others
+                    raise Stopped(f"Stopped after step {step}, which is saved. {_GO_ON}", due)
+                if line:
+                    yield line
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error} {_rescue(saves.newest, trainer.mixed)}") from error
+    except Stopped:
+        raise
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_left(saves.newest)) from None
+
+
+_GO_ON = "The same line goes on from there."
+
+
+def _left(newest: Path | None) -> str:
+    """What is left of a run that was stopped in the middle of a step."""
+    if newest is None:
+        return "Stopped before anything was saved."
+    return f"Stopped; {newest} is the last checkpoint. {_GO_ON}"
+
+
+def _opening(trainer: Trainer, preset: Preset, folder: Path, data: str) -> str:
+    """How the run begins: where, on how many processes, from which step, and when it saves."""
+    step, steps, processes = trainer.step, preset.settings.steps, trainer.processes
+    many = "1 process" if processes == 1 else f"{processes} processes"
+    words = f"Training on {data} in {folder}: {many}, device {trainer.model.device}."
+    if "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
+        words += (
+            "\nAccelerate was asked for several processes and has started one: without GPUs it "
+            "starts several only with --multi_gpu."
+        )
+    if step == steps:
+        return f"{words}\nStep {step} of {steps} is done: nothing is left to do."
+    every = preset.save_every
+    following = f"step {min(steps, step - step % every + every)}"
+    if step == 0:
+        words += "\nNothing saved yet: starting anew."
+        following = f"step 1, then at {following}" if min(every, steps) > 1 else following
+    else:
+        words += f"\nGoing on from step {step} of {steps}."
+    return f"{words} Next checkpoint at {following} or in {preset.save_minutes:g} minutes."
 
 
 def _finished(folder: Path) -> Path:
     return folder / "model.safetensors"
-
-
-def _prune(newest: Path, keep: int) -> None:
-    """Delete all but ``keep`` checkpoints up to ``newest``; any later one is a broken one."""
-    history = checkpoints.history(newest.parent)
-    for old in history[: history.index(newest) + 1][:-keep]:
-        old.unlink()
 
 
 def _rescue(good: Path | None, mixed: bool) -> str:
@@ -153,8 +221,14 @@ def _rescue(good: Path | None, mixed: bool) -> str:
     return f"Start in another folder{here}. The last good checkpoint is {good}."
 
 
-def _go_on(trainer: Trainer, folder: Path, data: str) -> tuple[Path | None, float]:
-    """Take up the newest whole checkpoint of ``folder``: its path, the seconds already trained."""
+def _go_on(
+    trainer: Trainer, folder: Path, data: str
+) -> tuple[Path | None, float, dict[str, tuple[float, int]]]:
+    """Take up the newest whole checkpoint of ``folder``.
+
+    Returns:
+        Its path, the seconds already trained, and the sums of the losses since the last line.
+    """
     unreadable: checkpoints.CheckpointError | None = None
     for path in reversed(checkpoints.history(folder / "checkpoints")):
         try:
@@ -166,73 +240,18 @@ def _go_on(trainer: Trainer, folder: Path, data: str) -> tuple[Path | None, floa
             continue
         if header.get("data") != data:
             raise resume.OtherRunError(
-                f"{path} was trained on {header.get('data')}, this run is on {data}: start in "
-                "another folder."
+                f"{path} was trained on {checkpoints.plain(header.get('data'))}, this run is on "
+                f"{data}: start in another folder."
             )
-        return path, header.get("seconds", 0.0)
+        try:
+            means = header.get("unlogged", {}).items()
+            sums = {str(name): (float(total), index(count)) for name, (total, count) in means}
+            return path, float(header.get("seconds", 0.0)), sums
+        except (AttributeError, TypeError, ValueError) as error:
+            raise checkpoints.CheckpointError(f"{path} cannot be resumed here: {error}.") from error
     if unreadable:
         raise unreadable
-    return None, 0.0
-
-
-class _Log:
-    """log.jsonl, and TensorBoard's files if wanted. Lines after ``step`` are dropped first."""
-
-    def __init__(self, folder: Path, step: int, tensorboard: bool):
-        folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob("**/.*.part"):  # of a write that was killed
-            leftover.unlink()
-        self.path = folder / "log.jsonl"
-        lines = read_log(folder) if self.path.exists() else []
-        kept = [json.dumps(line) + "\n" for line in lines if line["step"] <= step]
-        shortened = self.path.with_name(f".{self.path.name}.part")
-        shortened.write_text("".join(kept))
-        os.replace(shortened, self.path)  # a crash in between must not cost the log
-        self.board = None
-        if tensorboard:
-            try:  # slow to import, and not always there
-                from torch.utils.tensorboard import SummaryWriter
-            except ModuleNotFoundError as error:
-                raise ModuleNotFoundError(
-                    "TensorBoard's files need tensorboard: pip install 'ddgan-lite[logs]'."
-                ) from error
-
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-
-    def write(self, line: dict) -> None:
-        """Append one line, and make sure that it is on disk."""
-        with open(self.path, "a") as file:
-            file.write(json.dumps(line) + "\n")
-        if self.board:
-            for name, value in line.items():
-                values = (
-                    {f"/t{t}": v for t, v in enumerate(value, 1)}
-                    if isinstance(value, list)
-                    else {"": value}
-                )
-                for end, number in values.items():
-                    self.board.add_scalar(name + end, number, line["step"])
-            self.board.flush()
-
-
-def read_log(folder: str | os.PathLike) -> list[dict]:
-    """The lines of a run's log. One that a crash cut short is left out.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> lines = ['{"step": 100}', '{"step": 200}', '{"step": 3']
-        >>> with TemporaryDirectory() as folder:
-        ...     _ = Path(folder, "log.jsonl").write_text(os.linesep.join(lines))
-        ...     read_log(folder)
-        [{'step': 100}, {'step': 200}]
-    """
-    lines = []
-    for text in (Path(folder) / "log.jsonl").read_text().splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
-    return lines
+    return None, 0.0, {}
 
 
 @torch.no_grad()

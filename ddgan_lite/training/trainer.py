@@ -12,7 +12,7 @@ from torch import Tensor, distributed, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from ddgan_lite.chain.randomness import SharedGenerator, own_rows
-from ddgan_lite.data.images import Images, to_unit
+from ddgan_lite.data.images import to_unit
 from ddgan_lite.method.ema import EMA
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.method.objectives import (
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 
 class Data(Protocol):
-    """Where samples come from: an endless supply, or :class:`~ddgan_lite.data.images.Images`.
+    """Where samples come from: an endless supply, or images that come in epochs.
+
+    These have ``batches``: :class:`~ddgan_lite.data.images.Images` and
+    :class:`~ddgan_lite.data.streams.Stream`.
 
     Example:
         >>> class Here:
@@ -165,7 +168,8 @@ class Trainer:
                 raise ValueError("reconstruction needs a model that guesses x_0 from x_t: a DDGAN.")
             self.alpha_bar = model.diffusion.alpha_bar.to(model.device, torch.float32)
         self.classes = getattr(model, "classes", 0)  # a plain GAN has none
-        known = data.labels if isinstance(data, Images) else getattr(data, "sample_labelled", None)
+        ordered = hasattr(data, "batches")
+        known = data.labels if ordered else getattr(data, "sample_labelled", None)
         if self.classes and known is None:
             raise ValueError(f"these networks have {self.classes} classes, these data no labels.")
         if any(isinstance(module, MinibatchStd) for module in networks[1].modules()):
@@ -223,7 +227,7 @@ class Trainer:
     def _batches(self) -> Iterator[tuple[Tensor, ...]]:
         """This process's rows of every batch, and their labels, from the present step on."""
         size, own = self.settings.batch_size, slice(self.rank, None, self.processes)
-        if isinstance(self.data, Images):
+        if hasattr(self.data, "batches"):  # one epoch after another
             order = {"seed": self.settings.seed, "start": self.step, "part": own}
             how = {"device": self.model.device, "workers": self.settings.workers, "labelled": True}
             for images, y in self.data.batches(size, **order, **how):
