@@ -18,10 +18,11 @@ import seeded
 import torch
 from torch import nn
 
+from ddgan_lite.data.named import load_data
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks.layers import scaled
-from ddgan_lite.training.presets import load_data, preset
+from ddgan_lite.training.presets import preset
 from ddgan_lite.training.trainer import train
 
 

@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 
 from ddgan_lite.data.images import Images, to_unit
+from ddgan_lite.data.named import load_data
 from ddgan_lite.evaluation.fidelity import evaluate
 from ddgan_lite.evaluation.judge import Judge
 from ddgan_lite.evaluation.metrics import mode_scores, sliced_wasserstein
@@ -41,7 +42,7 @@ from ddgan_lite.files import checkpoints
 from ddgan_lite.files.cards import missing
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.training.logs import read_log
-from ddgan_lite.training.presets import PRESETS, Preset, load_data, parse, preset
+from ddgan_lite.training.presets import PRESETS, Preset, parse, preset
 from ddgan_lite.training.runs import provenance, run
 from ddgan_lite.training.trainer import Data
 

@@ -25,6 +25,7 @@ HOMES = {  # room and file: the names that are found there
     "chain.diffusion": "Diffusion cosine_levels",
     "chain.mixtures": "GaussianMixture best_gaussian_sample",
     "data.images": "Images load_images to_bytes to_unit",
+    "data.named": "load_data",
     "data.streams": "stream_images",
     "data.toys": "Digits StackedDigits gaussian_grid gaussian_line gaussian_ring",
     "evaluation.fidelity": "evaluate score",
@@ -44,7 +45,7 @@ HOMES = {  # room and file: the names that are found there
     "method.objectives": "discriminator_loss generator_loss r1_penalty",
     "networks": "ConvConfig MLPConfig PyramidConfig UNetConfig",
     "training.logs": "read_log",
-    "training.presets": "PRESETS Preset load_data preset",
+    "training.presets": "PRESETS Preset preset",
     "training.runs": "run",
     "training.settings": "TrainSettings",
     "training.trainer": "Trainer train",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:  # the same for editors and type checkers; "as" says that a na
     from ddgan_lite.data.images import load_images as load_images
     from ddgan_lite.data.images import to_bytes as to_bytes
     from ddgan_lite.data.images import to_unit as to_unit
+    from ddgan_lite.data.named import load_data as load_data
     from ddgan_lite.data.streams import stream_images as stream_images
     from ddgan_lite.data.toys import Digits as Digits
     from ddgan_lite.data.toys import StackedDigits as StackedDigits
@@ -121,7 +123,6 @@ if TYPE_CHECKING:  # the same for editors and type checkers; "as" says that a na
     from ddgan_lite.training.logs import read_log as read_log
     from ddgan_lite.training.presets import PRESETS as PRESETS
     from ddgan_lite.training.presets import Preset as Preset
-    from ddgan_lite.training.presets import load_data as load_data
     from ddgan_lite.training.presets import preset as preset
     from ddgan_lite.training.runs import run as run
     from ddgan_lite.training.settings import TrainSettings as TrainSettings

@@ -1,7 +1,6 @@
 """The command line: ``ddgan-lite`` or ``python -m ddgan_lite``, and its commands."""
 
 import argparse
-import json
 import os
 import shlex
 import signal
@@ -9,17 +8,15 @@ import sys
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from ddgan_lite import __version__
-from ddgan_lite.data.images import IMAGE_SETS, Images
-from ddgan_lite.evaluation.fidelity import METRICS, evaluate
+from ddgan_lite.data.named import DATA
+from ddgan_lite.evaluation.commands import evaluate_arguments, sample_arguments
 from ddgan_lite.exchange.commands import exchange_commands
 from ddgan_lite.exchange.reference import load_reference_checkpoint
 from ddgan_lite.files.cards import card
-from ddgan_lite.method.model import DDGAN
-from ddgan_lite.training.presets import PRESETS, load_data, parse, preset
-from ddgan_lite.training.runs import run, write_grid
+from ddgan_lite.training.presets import PRESETS, parse, preset
+from ddgan_lite.training.runs import run
 from ddgan_lite.training.trainer import this_process
 
 
@@ -49,43 +46,6 @@ def _train(args: argparse.Namespace) -> None:
         print(f"Done: {folder / 'model.safetensors'}")
 
 
-def _sample(args: argparse.Namespace) -> None:
-    model = DDGAN.load(args.model).to(args.device or this_process().device)
-    if len(model.config.shape) != 3:
-        raise ValueError(f"{args.model} draws points of shape {model.config.shape}, not images.")
-    for name in ("n", "batch"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}.")
-    out, how = Path(args.out), {"labels": args.label, "guidance": args.guidance}
-    if out.suffix == ".png":
-        print(write_grid(model, out, args.n, args.seed, **how))
-        return
-    if out.suffix:
-        raise ValueError(f"--out must be a .png file or a folder, got {out}.")
-    from torchvision.utils import save_image  # imported when needed: it takes seconds
-
-    out.mkdir(parents=True, exist_ok=True)
-    rng = torch.Generator(model.device).manual_seed(args.seed)
-    for first in tqdm(range(0, args.n, args.batch), unit="batch"):
-        batch = model.sample(min(args.batch, args.n - first), rng=rng, **how)
-        for number, image in enumerate(batch, start=first):
-            name = out / f"{number:06d}.png"
-            save_image(image, name, normalize=True, value_range=(-1, 1))
-    print(f"{args.n} images in {out}")
-
-
-def _evaluate(args: argparse.Namespace) -> None:
-    model = DDGAN.load(args.model).to(args.device or this_process().device)
-    data = load_data(args.data, model.config.shape, root=args.root)
-    if not isinstance(data, Images):
-        known = ", ".join(IMAGE_SETS)
-        raise ValueError(f"{args.data} is no fixed set of images: give {known} or a folder.")
-    scores = evaluate(
-        model, data, n=args.n, seed=args.seed, metrics=args.metrics, weights=args.weights
-    )
-    print(json.dumps(scores, indent=2))
-
-
 def _card(args: argparse.Namespace) -> None:
     print(card(args.model))
 
@@ -101,9 +61,13 @@ def _device(text: str) -> torch.device:
     """A device that is there."""
     try:
         device = torch.device(text)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:  # torch raises either
-        raise argparse.ArgumentTypeError(f"there is no device {text!r} here") from error
+        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        there += ["mps"] * torch.backends.mps.is_available()
+        raise ValueError(
+            f"there is no device {text!r} here: known are {', '.join(there)}."
+        ) from error
     return device
 
 
@@ -127,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(act=act)
         if name not in ("card", "convert", "export-js", "export-onnx", "push"):
             made.add_argument(
-                "--device", type=_device, help="cpu, cuda, cuda:1, mps; left out: the best there is"
+                "--device", help="cpu, cuda, cuda:1, mps; left out: the best there is"
             )
         return made
 
@@ -151,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("preset", help=f"one of {', '.join(PRESETS)}")
     train.add_argument("--quick", action="store_true", help="the small size for a CPU")
     places = "a folder of images, tar files of them (shards/*.tar), or module:function"
-    train.add_argument("--data", help=f"{', '.join(IMAGE_SETS)}, {places}")
+    train.add_argument("--data", help=f"{', '.join(DATA)}, {places}")
     train.add_argument("--root", default="data", help="where published sets lie or go (data)")
     train.add_argument("--out", help="the run's folder (runs/PRESET or runs/PRESET-quick)")
     train.add_argument("--start", help="another run, whose networks are the initial ones")
@@ -171,42 +135,8 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--keep", type=int, default=2, help="checkpoints to keep (2)")
     train.add_argument("--log", metavar="NAMES", help="trackers: tensorboard,wandb,mlflow, ..")
 
-    sample = command(
-        "sample",
-        "draw images from a model",
-        _sample,
-        """  a grid of 64 in one picture:
-    python -m ddgan_lite sample runs/cifar10 --out samples.png
-  50,000 single PNG files:
-    python -m ddgan_lite sample runs/cifar10 --n 50000 --out samples/""",
-    )
-    sample.add_argument(
-        "model", help="a run's folder, a .safetensors file, or owner/name on the hub"
-    )
-    sample.add_argument("--n", type=int, default=64, help="how many (64)")
-    sample.add_argument("--out", default="samples.png", help="a .png for a grid, or a folder")
-    sample.add_argument("--label", type=int, help="what to draw, 0, 1, .. (anything)")
-    sample.add_argument("--guidance", type=float, default=1.0, help="stress on the label (1)")
-    sample.add_argument("--seed", type=int, default=0, help="of the noise (0)")
-    sample.add_argument("--batch", type=int, default=500, help="images in memory at once (500)")
-
-    scores = command(
-        "evaluate",
-        "score a model's samples: FID, IS, KID, precision and recall (torch-fidelity)",
-        _evaluate,
-        """    python -m ddgan_lite evaluate runs/cifar10 --data cifar10
-  where the Inception weights cannot be downloaded:
-    python -m ddgan_lite evaluate runs/cifar10 --data cifar10 --weights inception.pth""",
-    )
-    scores.add_argument("model", help="as for sample")
-    scores.add_argument("--data", required=True, help="as for train")
-    scores.add_argument("--root", default="data", help="as for train")
-    scores.add_argument("--n", type=int, default=50_000, help="samples to score (50000)")
-    scores.add_argument("--seed", type=int, default=0, help="of the noise (0)")
-    scores.add_argument(
-        "--metrics", nargs="+", choices=METRICS, default=list(METRICS), help="which ones (all)"
-    )
-    scores.add_argument("--weights", help="file with the Inception weights")
+    sample_arguments(command)
+    evaluate_arguments(command)
 
     about = command(
         "card",
@@ -240,6 +170,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.argv[1:] if arguments is None else arguments
     )
     try:
+        if getattr(args, "device", None) is not None:
+            args.device = _device(args.device)
         args.act(args)
     except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -10,8 +10,9 @@ from torch.utils._pytree import tree_leaves
 
 from ddgan_lite.chain.randomness import SharedGenerator
 from ddgan_lite.data.images import Images
+from ddgan_lite.data.named import load_data
 from ddgan_lite.training import trainer as training
-from ddgan_lite.training.presets import PRESETS, QUICK, load_data, preset
+from ddgan_lite.training.presets import PRESETS, QUICK, preset
 from ddgan_lite.training.trainer import Trainer
 
 META = torch.device("meta")

@@ -15,6 +15,8 @@ from test_images import write_mnist
 from torchvision.datasets import CIFAR10
 
 from ddgan_lite.__main__ import main, parser
+from ddgan_lite.chain.randomness import Numbered
+from ddgan_lite.data.images import to_bytes
 from ddgan_lite.files.checkpoints import history, read
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import UNetConfig
@@ -77,8 +79,8 @@ def answer(capsys):
     [
         (None, ["train", "sample", "evaluate", "convert"]),
         ("train", [*PRESETS, "--set", "accumulate=4", "accelerate launch -m ddgan_lite train"]),
-        ("sample", ["--n", "--out", "--seed", "owner/name", "samples.png"]),
-        ("evaluate", ["--data", "--weights", "--metrics"]),
+        ("sample", ["--n", "--out", "--seed", "owner/name", "samples.png", "--steps", "--append"]),
+        ("evaluate", ["--data", "--weights", "--metrics", "--extractor", "--size"]),
         ("convert", ["netG_1200.pth", "--num-steps"]),
     ],
 )
@@ -145,24 +147,86 @@ def test_the_same_line_goes_on_after_a_stop(trained, tmp_path, monkeypatch, caps
     assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4, 5]
 
 
+def draw(model, out, *words):
+    """Sample ten images, unless the words say otherwise."""
+    line = ["sample", model, "--n", 10, "--out", out, "--device", "cpu", *words]
+    return main(list(map(str, line)))
+
+
+def pixels(folder):
+    """The images of a folder by their names, (H, W, C) each."""
+    return {path.name: np.asarray(Image.open(path)) for path in sorted(folder.iterdir())}
+
+
+def close(images, others):
+    """Whether the names are the same, and the images, up to the rounding of the networks."""
+    pairs = [(images[name].astype(int), others[name].astype(int)) for name in images]
+    return images.keys() == others.keys() and all(abs(a - b).max() <= 1 for a, b in pairs)
+
+
 def test_sampling_a_grid(trained, tmp_path, capsys):
     paths = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
     checkpoint = history(trained / "checkpoints")[-1]
     for path, model, seed in zip(paths, (trained, checkpoint, trained), (0, 0, 1), strict=True):
-        words = ["sample", model, "--n", 10, "--out", path, "--seed", seed, "--device", "cpu"]
-        assert main(list(map(str, words))) == 0
+        assert draw(model, path, "--seed", seed) == 0
     assert Image.open(paths[0]).size == (8 * 10 + 2, 2 * 10 + 2)
     assert paths[0].read_bytes() == paths[1].read_bytes() != paths[2].read_bytes()
     assert str(paths[0]) in capsys.readouterr().out
+    assert draw(trained, paths[0], "--columns", 3) == 0
+    assert Image.open(paths[0]).size == (3 * 10 + 2, 4 * 10 + 2)
 
 
-def test_sampling_single_images(trained, tmp_path):
-    words = ["sample", trained / "model.safetensors", "--n", 5, "--batch", 2, "--device", "cpu"]
-    assert main([*map(str, words), "--out", str(tmp_path / "many")]) == 0
-    images = sorted((tmp_path / "many").iterdir())
-    assert [path.name for path in images] == [f"{i:06d}.png" for i in range(5)]
-    assert {Image.open(path).size for path in images} == {(8, 8)}
-    assert len({path.read_bytes() for path in images}) == 5
+def test_sampling_the_steps(trained, tmp_path):
+    assert draw(trained, tmp_path / "steps.png", "--steps", "--n", 5) == 0
+    assert draw(trained, tmp_path / "images") == 0
+    steps = np.asarray(Image.open(tmp_path / "steps.png"))
+    assert steps.shape == (3 * 10 + 2, 5 * 10 + 2, 3)  # x_2, x_1, x_0
+    rows = [steps[2 + 10 * row : 10 + 10 * row] for row in range(3)]
+    noise = to_bytes(Numbered(0, range(5)).randn((5, 3, 8, 8)))
+    assert (rows[0][:, 2:10] == noise[0].permute(1, 2, 0).numpy()).all()
+    last = {f"{k:06d}.png": rows[2][:, 2 + 10 * k : 10 + 10 * k] for k in range(5)}
+    images = pixels(tmp_path / "images")
+    assert close(last, {name: images[name] for name in last})  # x_0 are the samples
+    line = ["sample", trained, "--steps", "--out", tmp_path / "eight.png", "--device", "cpu"]
+    assert main(list(map(str, line))) == 0
+    assert Image.open(tmp_path / "eight.png").size == (8 * 10 + 2, 3 * 10 + 2)
+
+
+def test_an_image_follows_from_the_seed_and_its_number(trained, tmp_path):
+    for name, *words in (("a", "--batch", 3), ("b", "--batch", 1), ("c", "--n", 7), ("d",)):
+        assert draw(trained, tmp_path / name, *words) == 0
+    a, b, c, d = (pixels(tmp_path / name) for name in "abcd")
+    assert list(a) == [f"{i:06d}.png" for i in range(10)]
+    assert {image.shape for image in a.values()} == {(8, 8, 3)}
+    assert len({image.tobytes() for image in a.values()}) == 10
+    assert close(a, b) and close(a, d)
+    assert close(c, {name: a[name] for name in c})
+    assert draw(trained, tmp_path / "grid.png") == 0
+    grid = np.asarray(Image.open(tmp_path / "grid.png"))
+    assert close({"000009.png": grid[12:20, 12:20]}, {"000009.png": a["000009.png"]})
+    assert draw(trained, tmp_path / "other", "--seed", 1) == 0
+    assert not close(a, pixels(tmp_path / "other"))
+
+
+def test_samples_never_lie_among_others(trained, tmp_path, answer):
+    folder = tmp_path / "samples"
+    assert draw(trained, folder) == 0
+    before = content(folder)
+    line = ["sample", trained, "--n", 4, "--out", folder, "--device", "cpu"]
+    assert "holds 10 files already: choose another folder, or overwrite" in answer(line)
+    assert content(folder) == before
+    assert draw(trained, folder, "--n", 4, "--overwrite") == 0
+    four = pixels(folder)
+    assert list(four) == [f"{i:06d}.png" for i in range(4)]
+    assert draw(trained, folder, "--n", 6, "--append") == 0  # as if ten had been asked for
+    assert {path.name for path in before} == {path.name for path in folder.iterdir()}
+    (folder / "000005.png").unlink()
+    assert "some are missing: overwrite them" in answer([*line, "--append"])
+    (folder / "cat.png").write_text("mine")
+    for how in ("--append", "--overwrite"):
+        assert "holds cat.png, which is no sample: choose another folder" in answer([*line, how])
+    assert (folder / "cat.png").read_text() == "mine"
+    assert (folder / "000004.png").exists()
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +278,9 @@ def test_values_that_do_not_fit(changes, sentence, trained, answer):
 
 
 def test_a_batch_beyond_the_memory_is_one_sentence(tmp_path, answer):
-    assert "out of memory. Try a smaller batch" in answer(train(tmp_path, batch_size=4 * 10**14))
+    assert "out of memory. Try a smaller batch" in answer(
+        train(tmp_path, batch_size=4 * 10**14), begun=True
+    )
 
 
 @pytest.mark.parametrize("name", ["steps", "keep"])
@@ -277,6 +343,16 @@ def test_models_and_options_that_do_not_fit(trained, published, tmp_path, answer
         (["sample", points], "draws points of shape (2,), not images"),
         (["sample", trained, "--n", 0], "--n must be at least 1, got 0"),
         (["sample", trained, "--batch", 0], "--batch must be at least 1, got 0"),
+        (["sample", trained, "--columns", 0], "--columns must be at least 1, got 0"),
+        (["sample", trained, "--seed", -1], "seed must be at least 0, got -1"),
+        (["sample", trained, "--append"], "--append needs a folder as --out, not samples.png"),
+        (["sample", trained, "--overwrite"], "--overwrite needs a folder as --out, not samples"),
+        (["sample", trained, "--steps", "--out", tmp_path / "a"], "--steps needs a .png file as"),
+        (["sample", trained, "--columns", 2, "--out", tmp_path / "a"], "--columns needs a .png f"),
+        (["evaluate", trained], "name the real images once: evaluate A B, or evaluate A --data B"),
+        (["evaluate", trained, "digits", "--data", "digits"], "name the real images once"),
+        (["evaluate", trained, "digits", "--size", 8], "--size is for two sets of images"),
+        (["evaluate", "digits", "digits", "--n", 9], "--n is for a model: of two sets"),
         (["sample", trained, "--out", tmp_path / "a.jpg"], "--out must be a .png file or a folder"),
         (["convert", path, out, "--num-steps", 0], "error: num_steps must be at least 1 and at "),
         (["convert", path, out], "does not say with how many steps T it was trained"),
@@ -293,10 +369,33 @@ def test_a_folder_that_cannot_be_written(tmp_path, answer):
     assert "Not a directory" in answer(train(tmp_path / "file" / "run"))
 
 
-def test_a_device_that_is_not_there(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        main(["train", "cifar10", "--device", "cuda:77"])
-    assert "there is no device 'cuda:77' here" in capsys.readouterr().err
+@pytest.mark.parametrize("device", ["cuda:77", "mps", "gpu", "meta"])
+@pytest.mark.parametrize("command", ["train", "sample", "evaluate"])
+def test_a_device_that_is_not_there(command, device, answer):
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("it is there")
+    assert f"no device {device!r} here: known are cpu" in answer(
+        [command, "cifar10", "--device", device]
+    )
+
+
+def test_data_that_is_not_there(tmp_path, answer, capsys):
+    for data, sentence in (("ring", "Did you mean gaussian_ring?"), (tmp_path / "no", "_256.")):
+        line = ["train", "gaussians", "--out", tmp_path / "run", "--data", data]
+        assert answer(line).endswith(sentence)  # and "Training on ..." does not stand above it
+    options = tiny.as_options(**POINTS)
+    line = [
+        "train",
+        "gaussians",
+        "--data",
+        "gaussian_ring",
+        "--steps",
+        1,
+        "--out",
+        tmp_path / "run",
+    ]
+    assert main([*map(str, line), *options]) == 0
+    assert "Training on gaussian_ring in" in capsys.readouterr().err
 
 
 def test_a_full_disk_costs_one_sentence_and_no_checkpoint(trained, tmp_path, monkeypatch):

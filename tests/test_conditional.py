@@ -10,13 +10,14 @@ from PIL import Image
 
 from ddgan_lite.__main__ import main
 from ddgan_lite.data.images import Images, load_images
+from ddgan_lite.data.named import load_data
 from ddgan_lite.data.toys import Digits, StackedDigits, gaussian_grid
 from ddgan_lite.evaluation.metrics import frechet_distance, read_digits
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import ConvConfig, PyramidConfig
 from ddgan_lite.training import resume
-from ddgan_lite.training.presets import load_data, preset
+from ddgan_lite.training.presets import preset
 from ddgan_lite.training.runs import losses_by_step, run
 from ddgan_lite.training.settings import TrainSettings
 from ddgan_lite.training.trainer import Trainer

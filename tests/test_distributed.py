@@ -1,5 +1,6 @@
 """Two processes train what one does: through ``accelerate launch``, on the CPU."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 import tiny
 import torch
 import two_processes
+from PIL import Image
 from two_processes import CASES
 
 from ddgan_lite.__main__ import main
@@ -117,3 +119,40 @@ def test_the_command_line_writes_one_log_and_one_model(tmp_path):
         *(f"checkpoints/{step}.safetensors" for step in steps),
         *(f"samples/{step}.png" for step in steps),
     }
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """The file of a small model, and a folder of 150 images: more than one part of the work."""
+    folder = tmp_path / "real"
+    folder.mkdir()
+    for number, image in enumerate(tiny.images(150).images):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number:03d}.png")
+    return tiny.model(tiny.UNET).save(tmp_path / "model.safetensors"), folder
+
+
+def test_two_processes_draw_the_images_of_one(saved, tmp_path):
+    line = ["sample", str(saved[0]), "--n", "9", "--batch", "2", "--out"]
+    assert main([*line, str(tmp_path / "one"), "--seed", "3"]) == 0
+    assert main([*line, str(tmp_path / "two"), "--seed", "4", "--n", "20"]) == 0  # to be replaced
+    done = launch("-m", "ddgan_lite", *line, tmp_path / "two", "--seed", 3, "--overwrite")
+    assert done.stdout.count("9 images in") == 1
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / k).iterdir()} for k in ("one", "two"))
+    assert len(one) == 9
+    assert one == two  # to the last bit
+
+
+def test_two_processes_score_as_one_does(saved, tmp_path, capsys, monkeypatch):
+    (tmp_path / "own_means.py").write_text(
+        "def embed(images):\n    return images.float().unfold(2, 4, 4).mean((2, 4)).flatten(1)\n"
+    )
+    line = ("evaluate", saved[0], saved[1], "--n", 300, "--extractor", "own_means:embed")
+    line = tuple(map(str, (*line, "--metrics", "fid", "kid", "prc", "dnc")))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    done = launch("-m", "ddgan_lite", *line)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(list(line)) == 0
+    printed = capsys.readouterr()
+    assert json.loads(done.stdout) == json.loads(printed.out)  # once, and to the last digit
+    assert "real from PNG as they are" in done.stdout
+    assert done.stderr.count("warning: FID is too high") == 1

@@ -10,6 +10,7 @@ import re
 import sys
 from urllib.error import URLError
 
+import PIL
 import pytest
 import torch
 import torch_fidelity
@@ -18,14 +19,19 @@ from torch.nn import functional as F
 
 from ddgan_lite.__main__ import main
 from ddgan_lite.data.images import Images, load_images, photographs, to_bytes, to_unit
-from ddgan_lite.evaluation import fidelity
+from ddgan_lite.evaluation import commands, features
 from ddgan_lite.evaluation.fidelity import METRICS, evaluate, score
+from ddgan_lite.evaluation.judge import Judge
 from ddgan_lite.evaluation.metrics import frechet_distance
+from ddgan_lite.evaluation.samples import Drawn
+from ddgan_lite.files import results
 from ddgan_lite.method.ema import EMA
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig
 
 SHAPE = (3, 8, 8)
+THEIRS = ("fid", "isc", "kid", "prc")  # what torch-fidelity computes
+ALL = ["fid", "fid_bias", "is", "kid", "precision", "recall", "density", "coverage", "protocol"]
 DATA = photographs(8, 3, 300)
 
 
@@ -105,7 +111,7 @@ def test_the_numbers_are_torch_fidelitys_own():
         theirs = torch_fidelity.calculate_metrics(
             input1=torch.utils.data.Subset(BLENDS, range(200)),
             input2=torch.utils.data.Subset(REAL.images, range(160)),
-            **dict.fromkeys(METRICS, True),
+            **dict.fromkeys(THEIRS, True),
             feature_extractor="small",
             kid_subset_size=160,
             rng_seed=3,
@@ -115,8 +121,8 @@ def test_the_numbers_are_torch_fidelitys_own():
             verbose=False,
         )
     ours = score(Images(BLENDS, name="blends"), REAL, extractor="small", seed=3)
-    for _, names in METRICS.values():
-        for name, their_name in names.items():
+    for metric in THEIRS:
+        for name, their_name in METRICS[metric][1].items():
             assert ours[name] == theirs[their_name], name
     assert ours["protocol"].startswith("200 samples of blends and the 160 images of real, uint8")
 
@@ -192,7 +198,7 @@ def test_missing_modes_cost_recall_and_not_precision():
 
 
 def test_only_what_was_asked_for_comes_back(blended):
-    assert list(blended) == ["fid", "is", "kid", "precision", "recall", "protocol"]
+    assert list(blended) == ALL
     assert json.loads(json.dumps(blended)) == blended
     assert all(type(value) is float for name, value in blended.items() if name != "protocol")
     found = scores(small_model(), metrics=("prc", "fid"))
@@ -233,16 +239,14 @@ def test_the_batch_size_does_not(measured, batch_size):
     assert all(measured[0][name] == pytest.approx(found[name], rel=1e-5) for name in found)
 
 
-def test_samples_come_in_chunks_each_with_noise_of_its_own(monkeypatch):
-    monkeypatch.setattr(fidelity, "CHUNK", 16)
+def test_a_sample_follows_from_the_seed_and_its_number(monkeypatch, measured):
+    monkeypatch.setattr(features, "CHUNK", 16)
     model, drawn = recorded(small_model())
     scores(model, n=40, metrics=["fid"])
-    assert [len(chunk) for chunk in drawn] == [16, 16, 8]  # no chunk twice
+    assert [len(chunk) for chunk in drawn] == [16, 16, 8]
     assert len(torch.cat(drawn).unique(dim=0)) == 40
-    # In any order: the images belong to their numbers.
-    images = fidelity._Colour(fidelity._Drawn(small_model(), 40, 0, "raw"))
-    assert torch.equal(images[39], to_bytes(drawn[2][7]))
-    assert torch.equal(images[0], to_bytes(drawn[0][0]))
+    assert torch.equal(to_bytes(torch.cat(drawn)), measured[1][:40])  # however many are drawn
+    assert torch.equal(Drawn(small_model(), 40, 0).load(torch.tensor([39])), measured[1][39:40])
 
 
 def test_all_real_images_count_once_in_memory_or_not(tmp_path, measured):
@@ -311,7 +315,8 @@ def test_the_protocol_says_how_it_was_measured(tmp_path):
         f"KID by 100 subsets of 200; torch-fidelity {torch_fidelity.__version__}"
     )
     assert found["fid"] == pytest.approx(4 * scores(small_model(), seed=7)["fid"], rel=1e-4)
-    assert "small (its own weights); torch" in scores(small_model(), metrics=["fid"])["protocol"]
+    told = r"of small \(its own weights, sha256 [0-9a-f]{12}\); torch"
+    assert re.search(told, scores(small_model(), metrics=["fid"])["protocol"])
 
 
 # -- mishaps ---------------------------------------------------------------------------------
@@ -320,16 +325,19 @@ def test_the_protocol_says_how_it_was_measured(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"metrics": ["fid", "lpips"]}, r"must be some of fid, isc, kid, prc, got \['fid', 'l"),
-        ({"metrics": "fid"}, "must be some of fid, isc, kid, prc, got 'fid'"),
-        ({"metrics": ()}, r"must be some of fid, isc, kid, prc, got \(\)"),
+        (
+            {"metrics": ["fid", "lpips"]},
+            r"must be some of fid, bias, isc, kid, prc, dnc, got \['fid', 'l",
+        ),
+        ({"metrics": "fid"}, "must be some of fid, bias, isc, kid, prc, dnc, got 'fid'"),
+        ({"metrics": ()}, r"must be some of fid, bias, isc, kid, prc, dnc, got \(\)"),
         ({"n": 9}, "isc needs at least 10 samples .* got n = 9 and 300 in photographs"),
         ({"n": 3, "metrics": ["kid", "prc"]}, "prc needs at least 4 samples"),
         ({"n": 1, "metrics": ["fid"]}, "fid needs at least 2 samples"),
         ({"n": 0, "metrics": ["kid"]}, "kid needs at least 2 samples"),
         ({"seed": -1}, r"seed must be in 0\.\.4294967295, got -1"),
         ({"seed": 2**32}, r"seed must be in 0\.\.4294967295, got 4294967296"),
-        ({"batch_size": 0}, "batch_size should be a positive integer value, but got batch_size=0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"extractor": "none"}, "unknown extractor 'none': known are inception-v3-compat, .*small"),
     ],
 )
@@ -384,7 +392,7 @@ class Bomb:
         return sys.exit, ("this code must not run",)
 
 
-@pytest.mark.parametrize("extractor", ["small", fidelity.INCEPTION])
+@pytest.mark.parametrize("extractor", ["small", features.INCEPTION])
 @pytest.mark.parametrize("contents", ["nothing", "folder", "garbage", "code", "tensors", "list"])
 def test_weights_that_do_not_fit_are_refused(tmp_path, contents, extractor):
     path = tmp_path / "weights.pth"
@@ -453,18 +461,190 @@ def command(tmp_path):
     return lambda *arguments, model=path: main(["evaluate", model, *usual, *arguments])
 
 
-def test_the_command_prints_the_scores(command, monkeypatch, capsys):
-    monkeypatch.setitem(score.__kwdefaults__, "extractor", "small")
-    assert command("--n", "50", "--seed", "3", "--metrics", "fid", "prc") == 0
+def test_the_command_prints_the_scores(command, capsys):
+    line = ("--n", "50", "--seed", "3", "--extractor", "small")
+    assert command(*line, "--metrics", "fid", "prc") == 0
     expected = scores(
-        small_model(), Images(DATA.images[:40], name="real"), n=50, seed=3, metrics=["fid", "prc"]
+        small_model(),
+        Images(DATA.images[:40], name="real"),
+        n=50,
+        seed=3,
+        metrics=["fid", "prc", "bias"],
     )
-    expected["protocol"] = expected["protocol"].replace("raw", "EMA")
-    assert json.loads(capsys.readouterr().out) == expected
-    assert command("--n", "10") == 0
-    assert list(json.loads(capsys.readouterr().out)) == [
-        *("fid", "is", "kid", "precision", "recall", "protocol")
-    ]
+    files = f"real from PNG as they are, decoded by Pillow {PIL.__version__}"
+    told = expected["protocol"].replace("raw", "EMA").replace("no file format in between", files)
+    expected["protocol"] = told
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == expected
+    bias = (
+        f"FID is too high with fewer than 10,000 images, here by about {expected['fid_bias']:.3g} "
+    )
+    assert f"warning: {bias}" in printed.err
+    assert command("--n", "10", "--extractor", "small") == 0
+    assert list(json.loads(capsys.readouterr().out)) == ALL
+
+
+def test_only_a_biased_fid_is_warned_of(command, monkeypatch, capsys):
+    assert command("--n", "10", "--extractor", "small", "--metrics", "prc", "kid") == 0
+    assert "warning" not in capsys.readouterr().err
+    monkeypatch.setattr(commands, "ENOUGH", 40)
+    assert command("--n", "50", "--extractor", "small", "--metrics", "fid") == 0
+    printed = capsys.readouterr()
+    assert "warning" not in printed.err
+    assert list(json.loads(printed.out)) == ["fid", "protocol"]
+
+
+def test_a_folder_of_samples_scores_as_the_model_does(command, tmp_path, capsys):
+    assert command("--n", "50", "--seed", "3", "--extractor", "small") == 0
+    drawn = json.loads(capsys.readouterr().out)
+    model, folder = str(tmp_path / "model.safetensors"), str(tmp_path / "samples")
+    words = ["--n", "50", "--seed", "3", "--device", "cpu", "--out", folder]
+    assert main(["sample", model, *words]) == 0
+    capsys.readouterr()
+    line = ["evaluate", folder, str(tmp_path / "real"), "--device", "cpu", "--seed", "3"]
+    assert main([*line, "--extractor", "small"]) == 0
+    stored = json.loads(capsys.readouterr().out)
+    told, _ = stored.pop("protocol"), drawn.pop("protocol")
+    assert stored == pytest.approx(drawn, rel=1e-3)
+    assert told.startswith(
+        "50 samples of samples and the 40 images of real, uint8 (3, 8, 8), samples"
+    )
+
+
+def test_folders_of_mixed_sizes_are_scaled_and_the_protocol_says_so(command, tmp_path, capsys):
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    for i in range(12):
+        image = Image.new("RGB", (20 + i, 16), (20 * i, 200 - 10 * i, 9 * i))
+        image.save(mixed / f"{i:02d}.{'jpg' if i % 3 else 'png'}")
+    line = ["evaluate", str(mixed), str(tmp_path / "real"), "--device", "cpu"]
+    line += ["--extractor", "small", "--metrics", "fid"]
+    assert main(line) == 1
+    sentence = capsys.readouterr().err
+    assert "12 of 12 images in" in sentence
+    assert "00.png is 20 x 16 pixels, not 8 x 8. With a size (--size) all are scaled" in sentence
+    assert main([*line, "--size", "8"]) == 0
+    told = json.loads(capsys.readouterr().out)["protocol"]
+    changed = "scaled to a short side of 8 by Lanczos and cut to the middle"
+    pillow = f"decoded by Pillow {PIL.__version__}"
+    files = (
+        f"mixed from JPEG {changed}, PNG {changed}, {pillow}, real from PNG as they are, {pillow}"
+    )
+    assert f"uint8 (3, 8, 8), {files}; features of small" in told
+    assert "no file format" not in told
+
+
+def test_a_published_set_may_stand_in_either_place(tmp_path, capsys):
+    for i, image in enumerate(load_images("digits").images[:20, 0]):
+        Image.fromarray(image.numpy()).save(tmp_path / f"{i}.png")
+    found = []
+    for pair in ([str(tmp_path), "digits"], ["digits", str(tmp_path)]):
+        line = ["evaluate", *pair, "--device", "cpu", "--extractor", "small", "--metrics", "fid"]
+        assert main(line) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0]["fid"] == pytest.approx(found[1]["fid"], rel=1e-4)
+    assert "uint8 (1, 8, 8) repeated to 3 channels" in found[0]["protocol"]
+    assert "the 1198 images of digits" in found[0]["protocol"]
+
+
+# -- feature networks of one's own -----------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Write a module of a user, found from the folder that it lies in; returns its name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    number = iter(range(9))
+
+    def write(text):
+        name = f"own_{tmp_path.name}_{next(number)}"
+        (tmp_path / f"{name}.py").write_text(text)
+        return name
+
+    return write
+
+
+MEANS = """
+import torch
+def embed(images):
+    assert images.dtype == torch.uint8
+    return torch.nn.functional.adaptive_avg_pool2d(images.float() / 64, 2).flatten(1)
+def both(images):
+    return embed(images), 4 * embed(images)[:, :5]
+def flat(images):
+    return embed(images).flatten()
+def broken(images):
+    return embed(images) / 0
+number = 3
+"""
+
+
+def test_a_function_of_ones_own_makes_the_features(own):
+    module = own(MEANS)
+    found = scores(small_model(), extractor=f"{module}:both")
+    expected = scores(small_model())  # the same features, as a network of torch-fidelity
+    told, _ = found.pop("protocol"), expected.pop("protocol")
+    assert found == pytest.approx(expected, rel=1e-4)
+    checksum = hashlib.sha256(MEANS.encode()).hexdigest()[:12]
+    assert f"features of {module}:both (sha256 {checksum}); KID" in told
+    fid = scores(small_model(), extractor=f"{module}:embed", metrics=["fid"])
+    assert fid["fid"] == pytest.approx(found["fid"], rel=1e-4)
+
+
+def test_the_weights_of_ones_own_network_are_in_the_checksum(own, tmp_path):
+    text = """
+import torch
+torch.manual_seed(int(open("seed").read()))
+net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+def embed(images):
+    return net(images / 255)
+"""
+    told = []
+    for seed in (0, 1, 1):
+        (tmp_path / "seed").write_text(str(seed))
+        found = scores(small_model(), extractor=f"{own(text)}:embed", metrics=["fid"])
+        told.append(re.search(r"\(sha256 (\w{12})\)", found["protocol"]).group(1))
+    assert told[0] != told[1] == told[2]
+
+
+def test_a_judge_makes_features_of_what_it_reads(rng):
+    pixels = torch.randint(256, (2, 70, 1, 32, 32), generator=rng, dtype=torch.uint8)
+    path = results.find("mnist_judge.safetensors")
+    x, y = (Images(part, name=name) for part, name in zip(pixels, "xy", strict=True))
+    found = score(x, y, extractor=str(path), metrics=["fid", "isc", "dnc"])
+    a, b = (Judge.load().look(to_unit(part))[0] for part in pixels)
+    assert found["fid"] == pytest.approx(frechet_distance(a, b), rel=1e-3)
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    assert f"features of mnist_judge.safetensors (sha256 {checksum}); torch" in found["protocol"]
+    with pytest.raises(ValueError, match=r"reads images of shape \(1, 32, 32\), those of real are"):
+        score(REAL, REAL, extractor=str(path), metrics=["fid"])
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "sentence"),
+    [
+        ("embed", {}, "gives no logits: leave isc out, or return a pair"),
+        (
+            "flat",
+            {"metrics": ["fid"]},
+            r"features of shape \(768,\) for 64 images: give \(64, d\)",
+        ),
+        ("broken", {"metrics": ["fid"]}, "gives values that are not finite"),
+        ("number", {}, "has no function 'number'"),
+        ("nothing", {}, "has no function 'nothing'"),
+        ("embed", {"weights": "file.pth"}, "weights are for a network of torch-fidelity"),
+    ],
+)
+def test_a_function_that_does_not_fit_is_refused(function, options, sentence, own):
+    with pytest.raises(ValueError, match=sentence):
+        scores(small_model(), extractor=f"{own(MEANS)}:{function}", **options)
+
+
+def test_a_module_that_cannot_be_imported_is_refused(own):
+    for name, sentence in (("nowhere", "No module named"), (own("import ("), "invalid syntax")):
+        with pytest.raises(ValueError, match=f"{name} cannot be imported: {sentence}"):
+            scores(small_model(), extractor=f"{name}:embed")
 
 
 def test_the_command_without_inception_weights_is_one_sentence(hub, command, capsys):

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
+import PIL
 import pytest
 import torch
 import torchvision
@@ -290,6 +291,47 @@ def test_images_of_the_wrong_size_are_named(tmp_path):
         with pytest.raises(DataError, match=sentence) as caught:
             next(later.batches(3, seed=0, workers=workers))
         assert "\n" not in str(caught.value)
+
+
+def test_all_images_that_cannot_be_read_are_named_in_one_sentence(tmp_path):
+    path, _ = folder_of(tmp_path / "photos", 15)
+    for number in (3, 7):
+        (path / f"{number}.png").write_bytes(b"no image")
+    both = (
+        r"^2 of 15 images in .*photos cannot be used: 3\.png, 7\.png\. The first: .*3\.png cannot"
+    )
+    refused(both, path, size=8)
+    later = load_images(path, size=8, memory=0)
+    with pytest.raises(DataError, match=both):
+        later.load(torch.arange(15))
+    with pytest.raises(DataError, match=r"^2 of 15 images"):
+        next(later.batches(15, seed=0, workers=1))
+    for file in path.iterdir():
+        file.write_bytes(b"no image")
+    refused(
+        r"^15 of 15 .*: 0\.png, 1\.png, (\d+\.png, ){7}\d+\.png and 5 more\. The first",
+        path,
+        size=8,
+    )
+
+
+def test_a_folder_is_taken_as_it_is_with_the_size_of_its_first_image(tmp_path):
+    path, _ = folder_of(tmp_path / "photos")
+    assert load_images(path, crop="none").shape == (3, 8, 8)
+    Image.new("RGB", (9, 8)).save(path / "1.png")
+    refused(r"1\.png is 9 x 8 pixels, not 8 x 8\.$", path, crop="none")
+
+
+@pytest.mark.parametrize("memory", [0, 2**20])
+def test_a_set_says_what_became_of_its_files(tmp_path, memory):
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg")
+    Image.new("L", (8, 8)).save(tmp_path / "b.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "c.jpg", format="PNG")  # a name may lie
+    images = load_images(tmp_path, size=8, memory=memory)
+    images.load(torch.arange(3))
+    changed = "JPEG scaled to a short side of 8 by Lanczos and cut to the middle"
+    said = f"{changed}, PNG as they are, decoded by Pillow {PIL.__version__}"
+    assert images.stored.described() == said
 
 
 def test_options_out_of_range_are_refused(tmp_path):

@@ -8,6 +8,8 @@ import torch
 from ddgan_lite.chain.mixtures import GaussianMixture
 from ddgan_lite.data.toys import Digits, gaussian_grid, gaussian_line
 from ddgan_lite.evaluation.metrics import (
+    density_coverage,
+    frechet_bias,
     frechet_distance,
     kl_to_uniform,
     mixture_scores,
@@ -184,6 +186,46 @@ def test_frechet_distance_takes_one_feature(rng):
     assert frechet_distance(a, b) == pytest.approx(1 + (2 - 1) ** 2)
 
 
+@pytest.mark.parametrize(("n", "m"), [(400, 400), (400, 4_000), (60, 60), (60, 4_000)])
+def test_the_bias_of_the_frechet_distance_is_what_few_samples_add(n, m):
+    # Two normal distributions, the means 0.1 apart on each of 64 axes: the distance is 0.64.
+    excess, estimate = [], []
+    for seed in range(5):
+        rng = torch.Generator().manual_seed(seed)
+        a, b = torch.randn(n, 64, generator=rng), 0.1 + torch.randn(m, 64, generator=rng)
+        excess.append(frechet_distance(a, b) - 0.64)
+        estimate.append(frechet_bias(a, b, seed))
+    excess, estimate = sum(excess) / 5, sum(estimate) / 5
+    if n > 64:
+        assert estimate == pytest.approx(excess, rel=0.1)
+    else:  # fewer samples than features: rough
+        assert 0.6 < estimate / excess < 1.6
+
+
+def test_density_and_coverage_are_counts_of_balls(rng):
+    samples = 0.8 * torch.randn(70, 3, generator=rng, dtype=torch.float64)
+    real = torch.randn(1_100, 3, generator=rng, dtype=torch.float64)  # more than one part
+    inside = covered = 0
+    for centre in real:
+        radius = (real - centre).norm(dim=1).sort().values[5]  # the nearest, [0], is itself
+        near = ((samples - centre).norm(dim=1) <= radius).sum().item()
+        inside, covered = inside + near, covered + (near > 0)
+    found = density_coverage(samples, real)
+    assert found["density"] == pytest.approx(inside / (5 * 70), abs=1e-3)
+    assert found["coverage"] == pytest.approx(covered / 1_100, abs=1e-3)
+    assert 0.1 < found["coverage"] < 0.9
+
+
+def test_density_and_coverage_of_known_faults(rng):
+    real, again, far = torch.randn(3, 1_000, 8, generator=rng)
+    true = density_coverage(again, real)
+    assert true["density"] == pytest.approx(1, abs=0.1)
+    assert true["coverage"] == pytest.approx(1 - 0.5**5, abs=0.02)  # as many: Naeem et al., eq. 11
+    one_mode = density_coverage(0.1 * again, real)
+    assert one_mode["density"] > 1.5 and one_mode["coverage"] < 0.5
+    assert density_coverage(far + 20, real) == {"density": 0, "coverage": 0}
+
+
 def test_sliced_wasserstein_of_a_shift(rng):
     a = torch.randn(400, 1, generator=rng)
     assert sliced_wasserstein(a, a + 0.7) == pytest.approx(0.7, rel=1e-5)
@@ -219,6 +261,9 @@ def test_sliced_wasserstein_of_plain_numbers_sorts_them():
         (lambda: frechet_distance(torch.zeros(3, 2), torch.zeros(3, 4)), "need at least 2 samples"),
         (lambda: frechet_distance(torch.zeros(1, 2), torch.zeros(3, 2)), "need at least 2 samples"),
         (lambda: frechet_distance(torch.full((3, 2), math.inf), torch.zeros(3, 2)), "not finite"),
+        (lambda: frechet_bias(torch.zeros(3, 2), torch.zeros(9, 2)), "at least 4 samples, got 3"),
+        (lambda: density_coverage(torch.zeros(3, 2), torch.zeros(5, 2)), "5 neighbours need more"),
+        (lambda: density_coverage(torch.zeros(3, 2), torch.zeros(9, 3)), "need at least 2 samples"),
         (lambda: mode_scores(torch.tensor([0, 10]), 10), r"must be numbers in 0\.\.9"),
         (lambda: mode_scores(torch.tensor([-1, 3]), 10), r"must be numbers in 0\.\.9"),
         (lambda: mode_scores(torch.tensor([], dtype=torch.long), 10), "at least one of them"),

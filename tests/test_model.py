@@ -1,9 +1,11 @@
 """DDGAN: its sampling loop, its use of latents and weights, and its files."""
 
 import pytest
+import tiny
 import torch
 
 from ddgan_lite.chain.diffusion import Diffusion
+from ddgan_lite.chain.randomness import Numbered
 from ddgan_lite.data.toys import gaussian_grid
 from ddgan_lite.files import checkpoints
 from ddgan_lite.files.cards import card
@@ -68,6 +70,42 @@ def test_samples_repeat_with_their_generator_and_only_with_it():
     assert torch.equal(model.sample(5, rng=seeded()), model.sample(5, rng=seeded()))
     assert not torch.equal(model.sample(5, rng=seeded()), model.sample(5, rng=seeded(2)))
     assert not torch.equal(model.sample(5), model.sample(5))
+
+
+NUMBERED = {"points": tiny.MLP, "images": tiny.UNET}
+
+
+@pytest.mark.parametrize("config", NUMBERED.values(), ids=NUMBERED)
+def test_a_sample_with_a_number_follows_from_the_seed_and_that_alone(config):
+    model = tiny.model(config)
+    whole = model.sample(7, seed=3)
+    assert len(whole.unique(dim=0)) == 7
+    for n, first, batch_size in ((7, 0, 2), (3, 0, None), (4, 3, 3), (1, 6, 1)):
+        some = model.sample(n, seed=3, first=first, batch_size=batch_size)
+        assert torch.allclose(some, whole[first : first + n], atol=1e-5)
+    *_, last = model.sample_steps(2, rng=Numbered(3, [6, 1]))
+    assert torch.allclose(last, whole[[6, 1]], atol=1e-5)
+    assert not torch.isclose(model.sample(7, seed=4), whole).any(0).all()
+    assert torch.equal(model.sample(7, seed=3), whole)
+
+
+def test_a_numbered_sample_is_drawn_like_any_other():
+    model = tiny.model(tiny.MLP)
+    x, y = model.sample(4_000, seed=0), model.sample(4_000, rng=torch.Generator().manual_seed(0))
+    assert (x.mean(0) - y.mean(0)).abs().max() < 0.1 * y.std()
+    assert (x.std(0) / y.std(0) - 1).abs().max() < 0.1
+
+
+def test_the_stream_of_a_generator_is_torchs_own():
+    # The stored outputs of the chapters hang on it.
+    model, (a, b) = tiny.model(tiny.MLP), (torch.Generator().manual_seed(5) for _ in range(2))
+    x = torch.randn(6, 2, generator=a)
+    for t in (3, 2, 1):
+        z = torch.randn(6, 4, generator=a)
+        x_0 = model.generator(x, torch.full((6,), t), z)
+        mean, std = model.diffusion._posterior(x_0, x, t)
+        x = mean + std * torch.randn(6, 2, generator=a)
+    assert torch.equal(model.sample(6, rng=b), x)
 
 
 def test_a_start_can_be_given():
@@ -166,6 +204,8 @@ def test_bad_step_weights_are_refused(weights):
     [
         (lambda m: m.sample(0), "n must be at least 1, got 0"),
         (lambda m: m.sample(2, weights="ema"), 'weights must be "averaged" or "raw", got \'ema\''),
+        (lambda m: m.sample(2, seed=-1), "seed must be at least 0, got -1"),
+        (lambda m: m.sample(2, seed=1, rng=torch.Generator()), "give either rng or seed"),
         (
             lambda m: list(m.sample_steps(2, x_T=torch.zeros(3, 2))),
             r"x_T must have shape \(2, 2\), got \(3, 2\)",

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ddgan_lite.data.images import DataError
-from ddgan_lite.data.toys import MIXTURES, StackedDigits
-from ddgan_lite.training import presets
-from ddgan_lite.training.presets import PRESETS, QUICK, load_data, parse, preset
+from ddgan_lite.data.named import load_data
+from ddgan_lite.data.toys import MIXTURES, StackedDigits, mixture
+from ddgan_lite.training.presets import PRESETS, QUICK, parse, preset
 
 TOYS = {"gaussians", "stacked_digits", "digits"}  # small as they are
 
@@ -238,7 +238,7 @@ def test_data_by_name():
     assert load_data("gaussian_grid", (2,)).dim == 2
     assert isinstance(load_data("stacked_digits", (3, 8, 8)), StackedDigits)
     for name in MIXTURES:
-        dim = presets.mixture(name).dim
+        dim = mixture(name).dim
         assert load_data(name, (dim,)).sample(3).shape == (3, dim)
 
 
@@ -264,6 +264,13 @@ def test_a_folder_is_scaled_to_the_networks(tmp_path):
             r"samples of shape \(3, 8, 8\), the .* set shape=\(3, 8, 8",
         ),
         ("photographs", (2,), r"photographs holds images, but these networks work on \(2,\)"),
+        (
+            "ring",
+            (2,),
+            r"ring is neither a folder nor one of the sets gaussian_line, .*gaussian_ring\?$",
+        ),
+        ("cifar", (3, 32, 32), r"cifar is neither .* Did you mean cifar10\?$"),
+        ("my/photos", (2,), r"my/photos is neither a folder nor one of .* lsun_church_256\.$"),
         ("no/such/folder", (3, 8, 8), r"no/such/folder is neither a folder nor one of the sets "),
     ],
 )

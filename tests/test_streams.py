@@ -17,11 +17,12 @@ from test_distributed import launch
 from test_images import folder_of, some
 
 from ddgan_lite.data.images import load_images
+from ddgan_lite.data.named import is_images, load_data, load_pair
 from ddgan_lite.data.shards import expand
 from ddgan_lite.data.stored import DataError
 from ddgan_lite.data.streams import Stream, stream_images
 from ddgan_lite.files.checkpoints import read
-from ddgan_lite.training.presets import load_data, preset
+from ddgan_lite.training.presets import preset
 from ddgan_lite.training.runs import run
 
 
@@ -88,6 +89,17 @@ def test_shards_are_read_in_order_with_their_labels(tmp_path, memory):
     assert (images.load(torch.arange(24))[:, 0, 0, 0] // 10).tolist() == list(range(24))
     assert images.labels.tolist() == [n % 3 for n in range(24)]
     assert images.name == f"{tmp_path.name}/{{000..002}}.tar"
+
+
+def test_shards_are_data_and_a_side_of_a_comparison(tmp_path):
+    pattern = shards(tmp_path)
+    assert load_data(pattern, (3, 8, 8)).shape == (3, 8, 8)
+    assert is_images(pattern)
+    pair = load_pair(pattern, pattern)  # as they are: no size is named
+    assert [images.shape for images in pair] == [(3, 8, 8)] * 2
+    assert pair[0].stored.described().startswith("PNG as they are")
+    with pytest.raises(DataError, match=r"there is no tar file no/\*\.tar"):
+        load_data("no/*.tar", (3, 8, 8))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -11,8 +11,8 @@ import numpy as np
 import tiny
 import torch
 
+from ddgan_lite.data.named import load_data
 from ddgan_lite.training import resume
-from ddgan_lite.training.presets import load_data
 from ddgan_lite.training.settings import TrainSettings
 from ddgan_lite.training.trainer import Trainer, this_process
 

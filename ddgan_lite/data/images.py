@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ddgan_lite.data.shards import Shards
+from ddgan_lite.data.shards import Shards, is_tar
 from ddgan_lite.data.stored import MODES, DataError, StoredImages, checked
 from ddgan_lite.data.toys import Digits
 
@@ -95,6 +95,7 @@ class Images:
     Attributes:
         shape: (C, H, W).
         labels: (N,) int64, from 0 on, where a set has them, else None.
+        stored: the files that the images are decoded from, None where there are none.
 
     Raises:
         DataError: if ``images`` has another type or shape.
@@ -114,6 +115,7 @@ class Images:
             raise DataError(f"{name} holds too few images: {shape[0]}, and 2 are the least.")
         self.images, self.name, self.flip = images, name, flip
         self.labels: Tensor | None = getattr(images, "labels", None)
+        self.stored = images if isinstance(images, StoredImages) else None
         self.shape = shape[1:]
 
     def __len__(self) -> int:
@@ -295,14 +297,8 @@ def _downloaded(source: str, root: Path, train: bool, download: bool) -> Images:
 def _stored(
     source: str | os.PathLike, root: Path, size: int | None, channels: int, crop: str
 ) -> Images:
-    """Images of a folder, an LMDB or shards; none is decoded but the first, to be sure of it."""
-    if str(source).endswith((".tar", ".tar.gz", ".tgz")):
-        shards = Shards(source)
-        if size is None:
-            raise DataError(f"{source} needs a size, the side of its images in pixels.")
-        stored = StoredImages(shards, size, channels, crop, None)
-        stored.decode(0)
-        return Images(stored, name=shards.name)
+    """The images of a folder, an LMDB or shards, none decoded yet."""
+    shards = Shards(source) if is_tar(source) else None
     path, limit = Path(source).expanduser(), None
     missing = f"{source} is neither a folder nor one of the sets {', '.join(IMAGE_SETS)}."
     if source in PLACES:
@@ -312,14 +308,14 @@ def _stored(
             f"{source} must be a folder {root / source} of images or an LMDB {path}: {origin}."
         )
         size = size or 256
-    if not path.exists():
+    if not (shards or path.exists()):
         raise DataError(missing)
-    if size is None:
+    if size is None and crop == "center":
         raise DataError(f"{source} needs a size, the side of its images in pixels.")
-    stored = StoredImages(path, size, channels, crop, limit)
-    stored.decode(0)
+    stored = StoredImages(shards or path, size, channels, crop, limit)
     known = source in PLACES
-    return Images(stored, name=source if known else path.resolve().name, flip=known)
+    name = shards.name if shards else source if known else path.resolve().name
+    return Images(stored, name=name, flip=known)
 
 
 def load_images(
@@ -350,7 +346,7 @@ def load_images(
 
     Args:
         source: a name or a path.
-        size: side in pixels.
+        size: side in pixels; left out with ``crop="none"``: that of the first image.
         channels: 3 unless given, or 1. Those of the digits, MNIST and CIFAR-10 are fixed, as is
             their size.
         crop: of a folder or an LMDB, ``"center"`` or ``"none"``: see :class:`StoredImages`.
@@ -395,5 +391,7 @@ def load_images(
         images = _stored(source, root, size, channels or 3, crop)
         if images.images.shape.numel() <= memory:
             images.images = images.images.decode_all()
+        else:
+            images.images.decode(0)  # to be sure of the first
     images.flip = images.flip if flip is None else flip
     return images

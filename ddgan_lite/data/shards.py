@@ -94,6 +94,16 @@ class Shards:
             return file.read(entry.size)
 
 
+def is_tar(source: object) -> bool:
+    """Whether a path or a pattern ends as those of tar files do; compressed ones are refused later.
+
+    Example:
+        >>> is_tar("shards/{000..002}.tar"), is_tar("shards")
+        (True, False)
+    """
+    return str(source).endswith((".tar", ".tar.gz", ".tgz"))
+
+
 def expand(pattern: str) -> Iterator[Path]:
     """The files that a pattern names, in order.
 

@@ -1,104 +1,37 @@
-"""Scores of images against real ones: FID, Inception score, KID, precision, recall.
+"""Scores of images against real ones: FID, Inception score, KID, precision, recall and others.
 
-torch-fidelity does the arithmetic. What goes into it is settled here: both sets as the bytes they
-are, no file format and no resizing in between, and samples that follow from a seed.
+torch-fidelity does the arithmetic of the published ones. What goes into it is settled here: both
+sets as the bytes they are, nothing resized on the way, and samples that follow from a seed.
 """
 
-import hashlib
+import contextlib
 import os
 from collections.abc import Sequence
-from io import BytesIO
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from ddgan_lite.data.images import Images, to_bytes
+from ddgan_lite.data.images import Images
+from ddgan_lite.evaluation.features import INCEPTION, feature_network, features_of
+from ddgan_lite.evaluation.metrics import density_coverage, frechet_bias
+from ddgan_lite.evaluation.samples import Drawn
 from ddgan_lite.method.model import DDGAN
 
-# By torch-fidelity's names: the fewest images it works on, and its results under our names.
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+# By torch-fidelity's names, and two of our own: the fewest images it works on, and its results
+# under our names.
 METRICS = {
     "fid": (2, {"fid": "frechet_inception_distance"}),
+    "bias": (4, {"fid_bias": "fid_bias"}),
     "isc": (10, {"is": "inception_score_mean"}),
     "kid": (2, {"kid": "kernel_inception_distance_mean"}),
     "prc": (4, {"precision": "precision", "recall": "recall"}),
+    "dnc": (6, {"density": "density", "coverage": "coverage"}),
 }
-INCEPTION = "inception-v3-compat"
-CHUNK = 128  # images made at once; with another number a seed means other samples
-
-
-class _Drawn(Images):
-    """n samples of a model, made when they are asked for: chunk k by a generator of its own.
-
-    A chunk is CHUNK images in a row. ``load`` wants indices of one chunk, all of them.
-    """
-
-    def __init__(self, model: DDGAN, n: int, seed: int, weights: str):
-        self.shape, self.name = model.config.shape, "the model"
-        self.model, self.n, self.seed, self.weights = model, n, seed, weights
-
-    def __len__(self) -> int:
-        return self.n
-
-    def load(self, indices: Tensor) -> Tensor:
-        chunk = int(indices[0]) // CHUNK
-        mixed = np.random.SeedSequence(self.seed, spawn_key=(chunk,)).generate_state(1).item()
-        rng = torch.Generator(self.model.device).manual_seed(mixed)
-        images = self.model.sample(len(indices), weights=self.weights, rng=rng)
-        if not images.isfinite().all():
-            raise FloatingPointError("the model draws values that are not finite.")
-        return to_bytes(images)
-
-
-class _Colour(Dataset):
-    """Images in colour, as torch-fidelity wants them, loaded CHUNK at a time."""
-
-    def __init__(self, images: Images):
-        self.images, self.held, self.chunk = images, range(0), torch.empty(0)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Tensor:
-        if index not in self.held:
-            start = index - index % CHUNK
-            self.held = range(start, min(start + CHUNK, len(self)))
-            self.chunk = self.images.load(torch.tensor(self.held)).cpu()
-        return self.chunk[index - self.held.start].expand(3, -1, -1)
-
-
-def _inception() -> Path:
-    """The file with the Inception weights in torch's cache, downloaded if it is not there."""
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3 as URL
-
-    path = Path(torch.hub.get_dir(), "checkpoints", URL.rpartition("/")[2])
-    if not path.exists():
-        checksum = path.stem.rpartition("-")[2]
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(URL, str(path), checksum, progress=False)
-        except Exception as error:  # of the network, the disk or the checksum
-            raise FileNotFoundError(
-                f"the Inception weights cannot be downloaded ({' '.join(str(error).split())}): "
-                f"get {URL} on another machine and name the file with --weights."
-            ) from error
-    return path
-
-
-def _checksum(path: str | os.PathLike, extractor: type, name: str) -> str:
-    """SHA-256 (12 digits) of a file, once ``extractor`` has taken its weights from it."""
-    try:
-        contents = Path(path).read_bytes()
-        torch.load(BytesIO(contents), "cpu", weights_only=True)  # or a file could run code
-        layer = extractor.get_default_feature_layer_for_metric("fid")
-        extractor(name, [layer], feature_extractor_weights_path=path)
-    except Exception as error:  # bytes that are no torch file fail in every way there is
-        reason = getattr(error, "strerror", None) or "it is no whole torch file of its tensors"
-        # Not "from error": torch goes on to explain how to switch its protection off.
-        raise ValueError(f"{path} cannot be the weights of {name}: {reason}.") from None
-    return hashlib.sha256(contents).hexdigest()[:12]
+ENOUGH = 10_000  # images, from which on the bias of FID is small beside most differences
 
 
 def score(
@@ -111,6 +44,7 @@ def score(
     extractor: str = INCEPTION,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
+    process: "PartialState | None" = None,
 ) -> dict[str, float | str]:
     """Score all of ``images`` against all of ``real``, none mirrored.
 
@@ -121,19 +55,24 @@ def score(
         images: what to score; its name should say what was done to it.
         real: of the same shape, one or three channels.
         seed: of the subsets of KID and the splits of the Inception score.
-        metrics: some of METRICS: ``"fid"`` (Heusel et al. 2017), ``"isc"`` (Salimans et al. 2016,
-            10 splits), ``"kid"`` (Binkowski et al. 2018, 100 subsets), ``"prc"``, precision and
-            recall (Kynkäänniemi et al. 2019, 3 neighbours).
+        metrics: some of METRICS: ``"fid"`` (Heusel et al. 2017), ``"bias"``, by how much it is
+            about too high (:func:`~ddgan_lite.evaluation.metrics.frechet_bias`), ``"isc"``
+            (Salimans et al. 2016, 10 splits), ``"kid"`` (Binkowski et al. 2018, 100 subsets),
+            ``"prc"``, precision and recall (Kynkäänniemi et al. 2019, 3 neighbours), ``"dnc"``,
+            density and coverage (Naeem et al. 2020, 5 neighbours).
         weights: file with the weights of the feature network. Those of Inception are downloaded
             if it is left out; their SHA-256 begins with 6726825d.
-        extractor: the feature network of every metric, by its name in torch-fidelity:
-            ``torch_fidelity.register_feature_extractor`` adds one.
+        extractor: the feature network of every metric: a name in torch-fidelity, the file of a
+            judge, or ``"module:function"``. See
+            :func:`~ddgan_lite.evaluation.features.feature_network`.
         batch_size: images that the feature network sees at once.
         device: where it runs.
+        process: one of those that share the work, each of which must make this call.
 
     Returns:
-        ``fid``, ``is``, ``kid``, ``precision`` and ``recall``, as far as asked for, and
-        ``protocol``, a sentence that says how they were measured.
+        ``fid``, ``fid_bias``, ``is``, ``kid``, ``precision``, ``recall``, ``density`` and
+        ``coverage``, as far as asked for, and ``protocol``, a sentence that says how they were
+        measured. Of several processes the first gets them, the others nothing.
 
     Raises:
         ModuleNotFoundError: without torch-fidelity.
@@ -164,45 +103,60 @@ def score(
             )
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be in 0..{2**32 - 1}, got {seed}.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     try:
         import torch_fidelity
-        from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY as EXTRACTORS
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "evaluation needs torch-fidelity: pip install 'ddgan-lite[metrics]'."
         ) from error
-    if extractor not in EXTRACTORS:
-        raise ValueError(f"unknown extractor {extractor!r}: known are {', '.join(EXTRACTORS)}.")
 
-    subset, there = min(1000, len(images), len(real)), torch.empty(0, device=device)
-    # torch's global generator, which new networks and loaders draw from, stays as it is.
-    with torch.random.fork_rng(devices=[]), torch.cuda.device_of(there):
-        if weights is None and extractor == INCEPTION:
-            weights = _inception()
-        checksum = weights and _checksum(weights, EXTRACTORS[extractor], extractor)
-        found = torch_fidelity.calculate_metrics(
-            input1=_Colour(images),
-            input2=None if set(metrics) == {"isc"} else _Colour(real),
-            **dict.fromkeys(metrics, True),
-            feature_extractor=extractor,
-            feature_extractor_weights_path=weights,
-            kid_subset_size=subset,
-            rng_seed=seed,
-            batch_size=batch_size,
-            cuda=there.is_cuda,
-            save_cpu_ram=True,  # loads in this process; 50,000 x 50,000 distances part by part
-            cache=False,  # it knows images and weights by name only
-            verbose=False,
-        )
+    # torch's global generator, which new networks draw from, stays as it is.
+    alone = contextlib.nullcontext() if process is None else process.local_main_process_first()
+    with torch.random.fork_rng(devices=[]):
+        with alone:  # one process of each machine downloads; the others find it done
+            network = feature_network(extractor, metrics, weights=weights, device=device)
+        shared = {"batch_size": batch_size, "device": device, "process": process}
+        ours = features_of(images, network, **shared)
+        theirs = {} if set(metrics) == {"isc"} else features_of(real, network, **shared)
+    if process is not None and not process.is_main_process:
+        return {}
+    subset, found = min(1000, len(images), len(real)), {}
+    for metric in set(metrics):
+        x, y = ours[network.layers[metric]], theirs.get(network.layers[metric])
+        found |= _measured(metric, x, y, seed, subset)
+    stored = [each for each in (images, real) if each.stored and each.stored.seen]
+    files = [f"{each.name} from {each.stored.described()}" for each in stored]
     protocol = (
         f"{len(images)} samples of {images.name} and the {len(real)} images of {real.name}, "
-        f"uint8 {shape}{' repeated to 3 channels' * (shape[0] == 1)}, no file format in between; "
-        f"features of {extractor} ({f'sha256 {checksum}' if checksum else 'its own weights'}); "
+        f"uint8 {shape}{' repeated to 3 channels' * (shape[0] == 1 and network.colour)}, "
+        f"{', '.join(files) or 'no file format in between'}; features of {network.told}; "
         f"{f'KID by 100 subsets of {subset}; ' * ('kid' in metrics)}"
         f"torch-fidelity {torch_fidelity.__version__}"
     )
-    names = {ours: theirs for metric in metrics for ours, theirs in METRICS[metric][1].items()}
-    return {ours: float(found[theirs]) for ours, theirs in names.items()} | {"protocol": protocol}
+    names = [METRICS[metric][1] for metric in METRICS if metric in metrics]
+    scores = {mine: float(found[name]) for pairs in names for mine, name in pairs.items()}
+    return scores | {"protocol": protocol}
+
+
+def _measured(metric: str, x: Tensor, y: Tensor | None, seed: int, subset: int) -> dict[str, float]:
+    """One metric of the features x (n, d) of samples and y (m, d) of real images."""
+    from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
+
+    if metric == "isc":
+        return metric_isc.isc_features_to_metric(x, rng_seed=seed)
+    if metric == "fid":
+        statistics = map(metric_fid.fid_features_to_statistics, (x, y))
+        return metric_fid.fid_statistics_to_metric(*statistics, verbose=False)
+    if metric == "kid":
+        options = {"kid_subset_size": subset, "rng_seed": seed, "verbose": False}
+        return metric_kid.kid_features_to_metric(x, y, **options)
+    if metric == "prc":  # part by part: 50,000 x 50,000 distances are many
+        return metric_prc.prc_features_to_metric(x, y, save_cpu_ram=True, verbose=False)
+    if metric == "dnc":
+        return density_coverage(x, y)
+    return {"fid_bias": frechet_bias(x, y, seed)}
 
 
 def evaluate(
@@ -214,7 +168,8 @@ def evaluate(
         model: draws the samples, on its device; the features are computed there too.
         data: the real images, of the model's shape.
         n: number of samples; published numbers use 50,000.
-        seed: of the samples too. Their number and ``seed`` decide them.
+        seed: of the samples too: each follows from ``seed`` and its number
+            (:meth:`DDGAN.sample`).
         averaged: False for the weights being trained instead of their moving average.
         options: of :func:`score`.
 
@@ -234,7 +189,7 @@ def evaluate(
     loaded = model.discriminator is None and model.averaged is None
     if loaded and not averaged:
         raise ValueError("this model came from a file, which holds averaged weights only.")
-    samples = _Drawn(model, n, seed, "averaged" if averaged else "raw")
+    samples = Drawn(model, n, seed, "averaged" if averaged else "raw")
     kind = "EMA" if loaded or (averaged and model.averaged is not None) else "raw"
     samples.name += f" ({kind} weights, seed {seed})"
     return score(samples, data, seed=seed, device=model.device, **options)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ddgan_lite.chain.diffusion import chain_of
-from ddgan_lite.chain.randomness import own_rows, randn
+from ddgan_lite.chain.randomness import Numbered, own_rows, randn
 from ddgan_lite.files import checkpoints
 from ddgan_lite.method.ema import EMA
 from ddgan_lite.networks import Config, describe, described
@@ -58,11 +58,8 @@ class DDGAN(nn.Module):
         self.generator = config.build_generator()
         self.discriminator: nn.Module | None = config.build_discriminator()
         self.averaged: EMA | None = None
-        weights = torch.tensor(
-            [1.0] * config.num_steps if step_weights is None else step_weights,
-            dtype=torch.float32,
-            device="cpu",
-        )
+        given = [1.0] * config.num_steps if step_weights is None else step_weights
+        weights = torch.tensor(given, dtype=torch.float32, device="cpu")
         valid = torch.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0
         if len(weights) != config.num_steps or not valid:
             raise ValueError(
@@ -81,6 +78,17 @@ class DDGAN(nn.Module):
             device(type='cpu')
         """
         return next(self.generator.parameters()).device
+
+    @property
+    def batch_size(self) -> int:
+        """Samples drawn at once unless told: as many numbers as in 128 images of 32 x 32 pixels.
+
+        Example:
+            >>> from ddgan_lite import UNetConfig
+            >>> DDGAN(UNetConfig(shape=(3, 64, 64), width=8)).batch_size
+            32
+        """
+        return max(1, 128 * 3 * 32 * 32 // math.prod(self.config.shape))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -109,12 +117,8 @@ class DDGAN(nn.Module):
             >>> x_prev.shape, x_t.shape, t
             (torch.Size([3, 2]), torch.Size([3, 2]), tensor([4, 4, 4]))
         """
-        weights = self.step_weights.to(x_0.device)
-        t = 1 + own_rows(
-            lambda rows: torch.multinomial(weights, rows, replacement=True, generator=rng),
-            len(x_0),
-            rng,
-        )
+        weights, how = self.step_weights.to(x_0.device), {"replacement": True, "generator": rng}
+        t = 1 + own_rows(lambda rows: torch.multinomial(weights, rows, **how), len(x_0), rng)
         x_prev, x_t = self.diffusion.q_sample_pair(x_0, t, rng)
         return x_prev, (x_t, t) if y is None else (x_t, t, y)
 
@@ -253,7 +257,7 @@ class DDGAN(nn.Module):
         labels: int | Sequence[int] | Tensor | None = None,
         guidance: float = 1.0,
         weights: str = "averaged",
-        rng: torch.Generator | None = None,
+        rng: torch.Generator | Numbered | None = None,
     ) -> Iterator[Tensor]:
         """Yield x_T, x_{T-1}, .., x_0, each (n, *shape): T network evaluations.
 
@@ -265,7 +269,8 @@ class DDGAN(nn.Module):
             guidance: how strongly the label is followed, see :meth:`predict`.
             weights: ``"averaged"`` for the moving average (the plain weights of a model that
                 has none), ``"raw"`` for the weights being trained.
-            rng: random generator, on the model's device.
+            rng: random generator, on the model's device; or
+                :class:`~ddgan_lite.chain.randomness.Numbered`, one for each sample.
 
         Example:
             >>> from ddgan_lite import MLPConfig
@@ -277,7 +282,7 @@ class DDGAN(nn.Module):
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}.")
         shape = (n, *self.config.shape)
-        x = torch.randn(shape, generator=rng, device=self.device) if x_T is None else x_T
+        x = randn(shape, rng, torch.float32, self.device) if x_T is None else x_T
         if tuple(x.shape) != shape:
             raise ValueError(f"x_T must have shape {shape}, got {tuple(x.shape)}.")
         how = {"labels": labels, "guidance": guidance, "weights": weights, "rng": rng}
@@ -292,7 +297,7 @@ class DDGAN(nn.Module):
         labels: int | Sequence[int] | Tensor | None = None,
         guidance: float = 1.0,
         weights: str = "averaged",
-        rng: torch.Generator | None = None,
+        rng: torch.Generator | Numbered | None = None,
     ) -> Iterator[Tensor]:
         """Yield x_t, x_{t-1}, .., x_0, each (n, *shape): the last t steps of sampling.
 
@@ -329,11 +334,21 @@ class DDGAN(nn.Module):
         weights: str = "averaged",
         rng: torch.Generator | None = None,
         batch_size: int | None = None,
+        seed: int | None = None,
+        first: int = 0,
     ) -> Tensor:
         """Draw n samples (n, *shape) by T denoising steps; arguments as in sample_steps.
 
         They are drawn ``batch_size`` at a time, so that memory does not grow with n; left out,
         a batch is about as many numbers as 128 images of 32 x 32 pixels.
+
+        From ``rng`` a sample depends on all those before it, on n and on the size of the batches.
+        With ``seed`` in its place the samples have numbers, from ``first`` on, and each follows
+        from the seed and its number alone: the same on every device, up to the rounding of the
+        networks. The command line and :func:`~ddgan_lite.evaluation.fidelity.evaluate` draw so.
+
+        Raises:
+            ValueError: if a number is out of range, or there are both ``rng`` and ``seed``.
 
         Example:
             >>> from ddgan_lite import MLPConfig
@@ -341,15 +356,21 @@ class DDGAN(nn.Module):
             >>> a, b = (model.sample(5, rng=torch.Generator().manual_seed(1)) for _ in range(2))
             >>> torch.equal(a, b)  # a seed decides the samples
             True
+            >>> torch.allclose(model.sample(1, seed=0, first=3), model.sample(5, seed=0)[3:4])
+            True
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}.")
-        at_once = batch_size or max(1, 128 * 3 * 32 * 32 // math.prod(self.config.shape))
-        y, how = self.label_rows(labels, n), {"guidance": guidance, "weights": weights, "rng": rng}
+        if seed is not None and rng is not None:
+            raise ValueError("give either rng or seed: both decide the samples.")
+        at_once = batch_size or self.batch_size
+        y, how = self.label_rows(labels, n), {"guidance": guidance, "weights": weights}
         batches = []
         for start in range(0, n, at_once):
             some, own = min(at_once, n - start), None if y is None else y[start : start + at_once]
-            for x in self.sample_steps(some, labels=own, **how):
+            if seed is not None:
+                rng = Numbered(seed, range(first + start, first + start + some))
+            for x in self.sample_steps(some, labels=own, rng=rng, **how):
                 x_0 = x  # the earlier steps are let go
             batches.append(x_0)
         return torch.cat(batches)

@@ -6,19 +6,15 @@ right where it differs from the arXiv table (its issue 26).
 
 import ast
 import dataclasses
-import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ddgan_lite.chain.diffusion import cosine_levels
-from ddgan_lite.data.images import FIXED, DataError, load_images
-from ddgan_lite.data.streams import names_rows, stream_images
-from ddgan_lite.data.toys import MIXTURES, StackedDigits, mixture
+from ddgan_lite.data.named import hint
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import Config, ConvConfig, MLPConfig, PyramidConfig, UNetConfig
 from ddgan_lite.networks.toy import check_least, fitting
 from ddgan_lite.training.settings import TrainSettings
-from ddgan_lite.training.trainer import Data
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class Preset:
     """An experiment: what decides its outcome, and how often it is written down.
 
     Attributes:
-        data: a name that :func:`load_data` knows, or a folder of images.
+        data: a name that :func:`~ddgan_lite.data.named.load_data` knows, or a folder of images.
         config: the networks.
         settings: how they are trained.
         step_weights: relative frequency of t = 1..T in training; None: uniform.
@@ -278,51 +274,5 @@ def parse(assignments: list[str]) -> dict[str, object]:
     return changes
 
 
-def _unknown(what: str, name: str, known: Mapping) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    return f"unknown {what} {name!r}: known are {', '.join(known)}.{hint}"
-
-
-def load_data(source: str, shape: tuple[int, ...], **options: object) -> Data:
-    """The data set of a preset, checked against the sample ``shape`` of its networks.
-
-    Args:
-        source: a toy distribution, ``stacked_digits``, one of
-            :data:`ddgan_lite.data.images.IMAGE_SETS`, a path to images, or ``module:function``,
-            which returns rows for :func:`ddgan_lite.data.streams.stream_images`.
-        shape: (d,) or (C, H, W).
-        options: passed to :func:`ddgan_lite.data.images.load_images`.
-
-    Raises:
-        DataError: if the data are missing, or of another shape.
-
-    Example:
-        >>> load_data("stacked_digits", (3, 8, 8)).sample(5).shape
-        torch.Size([5, 3, 8, 8])
-        >>> load_data("gaussian_line", (2,))  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-            ...
-        ddgan_lite.data.stored.DataError: gaussian_line holds samples of shape (1,), ... to match.
-    """
-    if source in MIXTURES or source == "stacked_digits":
-        data = mixture(source) if source in MIXTURES else StackedDigits()
-        found = data.shape if isinstance(data, StackedDigits) else (data.dim,)
-    else:
-        if len(shape) != 3:
-            raise DataError(f"{source} holds images, but these networks work on {shape}.")
-        size = {} if source in FIXED else {"size": shape[2], "channels": shape[0]}
-        if names_rows(source):
-            files = {"root", "download", "train", "memory"}  # that is about those on a disk
-            options = {key: value for key, value in options.items() if key not in files}
-            data = stream_images(source, **size, **options)
-        else:
-            data = load_images(source, **size, **options)
-        found = data.shape
-    if tuple(found) != tuple(shape):
-        match = f": set shape={tuple(found)} to match" if len(found) == len(shape) else ""
-        raise DataError(
-            f"{source} holds samples of shape {tuple(found)}, the networks are built for "
-            f"{tuple(shape)}{match}."
-        )
-    return data
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    return f"unknown {what} {name!r}: known are {', '.join(known)}.{hint(name, known)}"

@@ -20,13 +20,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ddgan_lite.data.named import load_data
 from ddgan_lite.files import checkpoints
 from ddgan_lite.files.results import machine
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.method.objectives import discriminator_loss, relativistic_loss
 from ddgan_lite.training import logs, resume
 from ddgan_lite.training.guard import Stop, Stopped, sole
-from ddgan_lite.training.presets import Preset, load_data
+from ddgan_lite.training.presets import Preset
 from ddgan_lite.training.saves import Saves
 from ddgan_lite.training.trainer import Data, Trainer, drawn, this_process
 
