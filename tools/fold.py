@@ -4,7 +4,12 @@ import ast
 
 from nbformat import NotebookNode
 
-SETUP, CLAIMS, DRAWING, SOLUTION = "Setup", "The claims, asserted", "The drawing, in code", "Solution"
+SETUP, CLAIMS, DRAWING, SOLUTION = (
+    "Setup",
+    "The claims, asserted",
+    "The drawing, in code",
+    "Solution",
+)
 LONG = 6  # lines: a shorter drawing hides nothing
 
 

@@ -55,6 +55,11 @@ def parts(text: str, chapters: dict[str, str], terms: dict[str, str], find, seen
     yield text[end:], None, ""
 
 
+def cited(node: nodes.Node) -> bool:
+    """Whether a node is the list of references of a chapter: titles of papers stay as they are."""
+    return isinstance(node, nodes.section) and "references" in node["ids"]
+
+
 def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     def address(target: str) -> str:
         return app.builder.get_relative_uri(docname, target)
@@ -71,7 +76,7 @@ def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     seen: set[str] = set()
     for node in list(doctree.findall(nodes.Text)):
         above, inside = node.parent, node.parent
-        while inside is not None and not isinstance(inside, CLOSED):
+        while inside is not None and not (isinstance(inside, CLOSED) or cited(inside)):
             inside = inside.parent
         if inside is not None:
             continue
