@@ -52,7 +52,7 @@ def test_there_are_notebooks():
 class TestContract:
     def test_opens_with_what_the_reader_will_do_and_need(self, path):
         first = nbformat.read(path, as_version=4).cells[0].source
-        assert first.startswith("# ")
+        assert first.startswith(f"# {path.name[:2]} · ")
         for promise in ("**You will**", "**You need**", "**Time**"):
             assert promise in first, f"{path.name} does not say {promise}"
 

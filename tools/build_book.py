@@ -28,6 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import check_site
+import fold
 import nbformat
 import set_address
 import student
@@ -149,6 +150,7 @@ def stage(notebooks: list[Path], crashes: dict[str, str] | None = None) -> None:
         book.metadata.pop("widgets", None)  # the page has no kernel: sliders would be dead
         if crash:
             book.cells[0].source = announced(book.cells[0].source, crash)
+        book.cells = fold.fold(book.cells)
         for cell in book.cells:
             cell.source = MARKER.sub("", cell.source)
             if any("claim" in output.get("metadata", {}) for output in cell.get("outputs", [])):

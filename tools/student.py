@@ -27,7 +27,7 @@ REGION = re.compile(
 )
 MARK = re.compile(r"### (BEGIN|END) SOLUTION")
 BLANK = "...  # your code here"
-DETAILS = re.compile(r"^<details>.*?^</details>[ \t]*$", re.M | re.S)
+DETAILS = re.compile(r"^[ \t]*<details>.*?^[ \t]*</details>[ \t]*$", re.M | re.S)
 BADGE = re.compile(r"^\[!\[[^\]]*\]\([^)]*colab\.svg\)\]\([^)]*\)\n*", re.M)
 PROMISE = " Your plot should look like the one below."  # the cell with the plot says so itself
 QUESTIONS = re.compile(r"^### Questions$.*?(?=^#{1,3} |\Z)", re.M | re.S)
