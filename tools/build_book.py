@@ -159,10 +159,12 @@ def stage(notebooks: list[Path], crashes: dict[str, str] | None = None) -> None:
 def live() -> int:
     """Make what the live pages and the first page show; the exit status."""
     # Processes of their own: they import torch, for seconds, and nothing else here does.
-    for script in ("build_live.py", "build_pictures.py"):
-        command = [sys.executable, str(Path(__file__).resolve().parent / script)]
-        places = [str(STAGING / "book"), str(STAGING / "notebooks")]
-        if status := subprocess.run([*command, *places]).returncode:
+    tools, book = Path(__file__).resolve().parent, STAGING / "book"
+    for command in (
+        [tools / "build_live.py", book],
+        [tools / "build_pictures.py", book, STAGING / "notebooks"],
+    ):
+        if status := subprocess.run([sys.executable, *map(str, command)]).returncode:
             return status
     return 0
 

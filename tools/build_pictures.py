@@ -8,6 +8,7 @@ digits in four steps, opens the first page, and ``preview.jpg`` goes with a link
 NOTEBOOKS holds it.
 """
 
+import argparse
 import base64
 import io
 import sys
@@ -71,9 +72,16 @@ def save(picture: Image.Image, path: Path) -> None:
     picture.save(path, lossless=True, quality=100, method=6)
 
 
-def chain(model: DDGAN, n: int, seed: int) -> Tensor:
-    """All the steps of n samples, one after the other: ((T + 1) n, *shape)."""
-    return torch.cat(list(model.sample_steps(n, rng=torch.Generator().manual_seed(seed))))
+@torch.no_grad()
+def guesses(model: DDGAN, n: int, seed: int = 0) -> Tensor:
+    """The noise that n samples start from, then the guess of x_0 at each step: (T + 1, n, ..)."""
+    rng = torch.Generator().manual_seed(seed)
+    rows = [next(iter(model.sample_steps(n, rng=rng)))]
+    x_t, steps = rows[0], model.diffusion.num_steps
+    for t in range(steps, 0, -1):
+        rows.append(model.predict(x_t, torch.full((n,), t), rng=rng))
+        x_t = model.diffusion.posterior_sample(rows[-1], x_t, t, rng)
+    return torch.stack(rows)
 
 
 def preview(digits: Tensor, path: Path) -> None:
@@ -98,7 +106,7 @@ def samples(folder: Path) -> None:
     save(mosaic(torch.cat([channels, grey]), 12, 7), folder / "sample-stacked_digits.webp")
     labels = torch.arange(10).repeat(2)
     save(mosaic(asked.sample(20, labels=labels, rng=rng), 10, 8), folder / "sample-digits.webp")
-    figure, axes = plt.subplots(figsize=(3.2, 3.2), dpi=120)
+    figure, axes = plt.subplots(figsize=(3.2, 3.2), dpi=150)
     plots.points(axes, shipped("gaussians").sample(2_000, rng=rng), gaussian_grid(), s=2)
     figure.savefig(folder / "sample-gaussians.webp", pil_kwargs={"quality": 80, "method": 6})
     plt.close(figure)
@@ -123,9 +131,9 @@ def write(book: Path, notebooks: Path) -> None:
     torch.set_num_threads(1)
     folder = book / "_static" / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
-    steps = chain(shipped("mnist"), 12, seed=7)
-    save(mosaic(steps, 12, 3, gap=2), folder / "steps.webp")
-    preview(steps.unflatten(0, (5, 12))[:, :10].flatten(0, 1), folder / "preview.jpg")
+    steps = guesses(shipped("mnist"), 12)
+    save(mosaic(steps.flatten(0, 1), 12, 3, gap=2), folder / "steps.webp")
+    preview(steps[:, :10].flatten(0, 1), folder / "preview.jpg")
     samples(folder)
     for chapter, (words, part) in CARDS.items():
         (notebook,) = notebooks.glob(f"{chapter}_*.ipynb")
@@ -134,4 +142,8 @@ def write(book: Path, notebooks: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "notebooks")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("notebooks", nargs="?", type=Path, default=ROOT / "notebooks")
+    args = parser.parse_args()
+    write(args.folder, args.notebooks)

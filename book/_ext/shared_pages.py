@@ -12,11 +12,10 @@ LONGEST = 200  # letters of a description
 
 def description(doctree: nodes.document) -> str:
     """The first paragraph that is a sentence and holds no formula, cut behind a word."""
-    for paragraph in doctree.findall(nodes.paragraph):
-        text = " ".join(paragraph.astext().split())
-        if len(text) > 60 and not any(paragraph.findall(nodes.math)):
-            return text if len(text) <= LONGEST else text[:LONGEST].rpartition(" ")[0] + " ..."
-    return ""
+    paragraphs = (p for p in doctree.findall(nodes.paragraph) if not any(p.findall(nodes.math)))
+    texts = (" ".join(paragraph.astext().split()) for paragraph in paragraphs)
+    text = next((text for text in texts if len(text) > 60), "")
+    return text if len(text) <= LONGEST else text[:LONGEST].rpartition(" ")[0] + " ..."
 
 
 def tags(app: Sphinx, page: str, title: str, words: str) -> str:
@@ -31,7 +30,7 @@ def tags(app: Sphinx, page: str, title: str, words: str) -> str:
         "og:image": f"{place}/{PREVIEW}",
         "og:image:width": "1200",
         "og:image:height": "630",
-        "og:image:alt": "Rows of handwritten digits, from noise at the top to digits below.",
+        "og:image:alt": "Digits in five rows, from noise at the top to clear strokes below.",
     }
     named = {"description": words, "twitter:card": "summary_large_image"}
     lines = [f'<meta property="{k}" content="{escape(v)}">' for k, v in open_graph.items()]
