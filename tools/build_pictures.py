@@ -42,7 +42,7 @@ CARDS = {
     "06": ("Sixteen colourful 8 by 8 images", (0, 0.12, 0.5, 1)),
     "07": ("The zone plate", (0, 0, 1, 0.51)),
     "08": ("Four grids of 64 generated digits", (0.5, 0, 1, 1)),
-    "09": ("published FID on CIFAR-10, StyleGAN2 fastest", (0, 0, 0.52, 1)),
+    "09": ("published FID on CIFAR-10, StyleGAN2 fastest", (0, 0, 0.52, 0.85)),
     "10": ("Five rows of ten digits", (0, 0, 0.8, 1)),
     "11": ("Three panels with 40 arrows each", (0.37, 0, 1, 1)),
 }
