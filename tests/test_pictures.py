@@ -85,6 +85,10 @@ def test_a_page_is_described_by_its_first_sentence_without_a_formula():
     page = publish_doctree(f"Title\n=====\n\nShort.\n\n{formula}\n\n{long}\n")
     words = shared_pages.description(page)
     assert words.startswith("Words Words") and words.endswith("Words ...") and len(words) <= 204
+    sentences = publish_doctree("A sentence of as many words as it takes to describe a page. " * 5)
+    assert shared_pages.description(sentences) == " ".join(
+        ["A sentence of as many words as it takes to describe a page."] * 3
+    )
     assert shared_pages.description(publish_doctree("Short.")) == ""
 
 

@@ -34,7 +34,7 @@ THUMBNAIL = (400, 240)  # pixels, at most
 # left, top, right and bottom as shares of its width and height.
 CARDS = {
     "00": ("The data: 25 tight spots on a grid. The GAN", (0.51, 0, 1, 1)),
-    "01": ("Sixteen triangles", (0, 0, 0.51, 0.275)),
+    "01": ("Sixteen triangles", (0, 0, 0.51, 0.25)),
     "02": ("Five scatter plots of the forward chain", (0, 0, 0.42, 1)),
     "03": ("Six panels of the exact denoising distribution", (0.67, 0.5, 1, 1)),
     "04": ("Three panels for steps 1, 2 and 3", (0.36, 0, 1, 1)),

@@ -220,7 +220,8 @@ def entry(path: Path) -> str:
         meaning = MEANING.get(f"{name} {score}") or MEANING[score]
         rest = rest.replace(f"\n| {score} |", f"\n| {score}: {meaning} |")
     picture = (
-        f"```{{image}} _static/pictures/sample-{name}.webp\n:class: sample photo\n"
+        f"```{{image}} _static/pictures/sample-{name}.webp\n"
+        f":class: sample{'' if name == 'gaussians' else ' photo'}\n"
         f":alt: {SHOWN[name]}\n```\n\n"
         if name in SHOWN
         else ""

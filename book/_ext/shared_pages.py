@@ -11,11 +11,14 @@ LONGEST = 200  # letters of a description
 
 
 def description(doctree: nodes.document) -> str:
-    """The first paragraph that is a sentence and holds no formula, cut behind a word."""
+    """The first paragraph that holds no formula, cut behind a sentence, or else behind a word."""
     paragraphs = (p for p in doctree.findall(nodes.paragraph) if not any(p.findall(nodes.math)))
     texts = (" ".join(paragraph.astext().split()) for paragraph in paragraphs)
     text = next((text for text in texts if len(text) > 60), "")
-    return text if len(text) <= LONGEST else text[:LONGEST].rpartition(" ")[0] + " ..."
+    if len(text) <= LONGEST:
+        return text
+    whole = text[:LONGEST].rpartition(". ")[0]
+    return f"{whole}." if len(whole) > 60 else text[:LONGEST].rpartition(" ")[0] + " ..."
 
 
 def tags(app: Sphinx, page: str, title: str, words: str) -> str:
