@@ -38,9 +38,7 @@ def pages(toc: Path) -> list[tuple[str, str]]:
     contents = yaml.safe_load(toc.read_text())
     found = [("", contents["root"])]
     for part in contents["parts"]:
-        for chapter in part["chapters"]:
-            below = [section["file"] for section in chapter.get("sections", [])]
-            found += [(part["caption"], page) for page in (chapter["file"], *below)]
+        found += [(part["caption"], chapter["file"]) for chapter in part["chapters"]]
     return [(caption, re.sub(r"\.(ipynb|md)$", "", page)) for caption, page in found]
 
 
