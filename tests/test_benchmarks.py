@@ -38,8 +38,19 @@ def test_a_measurement_of_a_gpu_is_shown_even_if_it_misses_its_bar(tmp_path, mon
     }
     (tmp_path / "gpu.json").write_text(json.dumps({"provenance": about, "bars": bars}))
     text = table.tables()["benchmarks.md"]
-    assert "| GPU: slow | at most 50 | 61.2 (missed) | a GPU, 2026-11-23, `abc` |" in text
-    assert "| GPU: tf32 | none | 2 |" in text and "no GPU was lent" not in text
+    assert "| GPU: slow | at most 50 | 61.2 (**missed**) | A | 2026-11-23, `abc` |" in text
+    assert text.count("a GPU") == 1 and text.endswith("\n- **A**: a GPU\n")
+    assert "| GPU: tf32 | none | 2 | A |" in text and "no GPU was lent" not in text
+
+
+@pytest.mark.parametrize(("gib", "verdict"), [(1.99, ""), (2.0, " (**missed**)")])
+def test_what_misses_its_bar_says_so(gib, verdict, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "folder", lambda: tmp_path)
+    about = {"hardware": "a CPU", "date": "2026-11-23", "commit": "abc"}
+    memory = {"provenance": about, "peak_gib": gib, "n": 16}
+    (tmp_path / "bench_memory.json").write_text(json.dumps(memory))
+    text = table.tables()["benchmarks.md"]
+    assert f"| < 2 GiB | {gib:.2f} GiB for 16{verdict} | A |" in text
 
 
 # What takes seconds to import, and is left to the functions that need it.

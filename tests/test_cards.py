@@ -144,6 +144,15 @@ def test_the_page_of_the_weights_shows_the_cards_of_the_files():
     assert results.find("cards.md").read_text() == ship.page()
 
 
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_page_shows_samples_and_says_scores_in_words(path):
+    entry, scores = ship.entry(path), checkpoints.read(path)[1]["provenance"]["scores"]
+    assert re.search(r"^\*\*[^*{]+\d[^*{]+\.\*\*$", entry, re.M)
+    for name in scores:
+        assert re.search(rf"^\| {name}: .{{10,}} \| [\d.]+ \|", entry, re.M), name
+    assert (f"sample-{path.stem}.webp" in entry) == (path.stem != "mnist_judge")  # it draws none
+
+
 def test_what_is_shipped_stays_small():
     sizes = [path.stat().st_size for path in SHIPPED]
     assert max(sizes) <= 12e6

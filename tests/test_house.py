@@ -213,7 +213,7 @@ def test_what_is_opened_or_installed_is_the_released_version(tmp_path):
     assert set_address.main([], tmp_path) == 0
     ours = set_address.wanted()[0]
     for path in tmp_path.glob("notebooks/*.md"):
-        assert f"/github/{ours}/blob/v9.8.7/notebooks/{path.stem}.ipynb" in path.read_text()
+        assert f"/github/{ours}/blob/colab-v9.8.7/{path.stem}.ipynb" in path.read_text()
     assert f"git+https://github.com/{ours}@v9.8.7" in (tmp_path / "README.md").read_text()
     (tmp_path / "pyproject.toml").write_text(project)
     assert set_address.main([], tmp_path) == 0

@@ -15,7 +15,7 @@ import ddgan_lite
 
 ROOT = Path(ddgan_lite.__file__).parent
 LONGEST = 250  # lines that are neither blank nor docstring
-API_PAGE = Path(__file__).resolve().parent.parent / "book" / "api.md"
+BOOK = Path(__file__).resolve().parent.parent / "book"
 
 # Whose docstring holds a line that is shown and not executed, and why.
 SKIPPED = {
@@ -154,7 +154,8 @@ def on_the_api_page(page):
 
 
 PUBLIC = ast.ClassDef | ast.FunctionDef
-API = on_the_api_page(API_PAGE.read_text())
+API_PAGES = {path.stem: path.read_text() for path in sorted((BOOK / "api").glob("*.md"))}
+API = on_the_api_page("".join(API_PAGES.values()))
 
 
 def examples(node, skipped=False):
@@ -185,7 +186,17 @@ def test_everything_on_the_api_page_has_an_example(name):
     assert without_example(API[name]) == [], "Give it a section Example: with a line of >>>."
 
 
-def test_the_api_page_shows_the_library():
+def test_every_room_has_a_page_of_its_own_in_reading_order():
+    links = re.findall(r"\]\(api/(\w+)\.md\)", (BOOK / "api.md").read_text())
+    assert tuple(links) == ROOMS[:-2] and set(links) == set(API_PAGES)
+    contents = (BOOK.parent / "_toc.yml").read_text()
+    assert re.findall(r"file: book/api/(\w+)$", contents, re.M) == links
+    for name, page in API_PAGES.items():
+        modules = re.findall(r"automodule:: ddgan_lite\.(\w+)", page)
+        assert modules and set(modules) == {name}
+
+
+def test_the_api_pages_show_the_library():
     # Or the test above would hold of an empty page.
     assert len(API) >= 120
     assert SKIPPED.keys() <= API.keys()

@@ -56,13 +56,13 @@ class TestContract:
         for promise in ("**You will**", "**You need**", "**Time**"):
             assert promise in first, f"{path.name} does not say {promise}"
 
-    def test_carries_a_badge_that_opens_it_in_colab_at_the_released_tag(self, path):
+    def test_carries_a_badge_that_opens_its_student_copy_of_the_release_in_colab(self, path):
         first = nbformat.read(path, as_version=4).cells[0].source
         badge = r"\[!\[Open in Colab\]\(\.\./book/_static/colab\.svg\)\]\((\S+)\)"
         (address,) = re.findall(badge, first)
         project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["project"]
         assert address.startswith("https://colab.research.google.com/github/")
-        assert address.endswith(f"/blob/v{project['version']}/notebooks/{path.name}")
+        assert address.endswith(f"/blob/colab-v{project['version']}/{path.name}")
         assert (FOLDER.parent / "book/_static/colab.svg").is_file()
 
     def test_has_one_parameters_cell_with_a_profile(self, path):

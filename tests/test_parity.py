@@ -526,7 +526,7 @@ def test_arguments_that_cannot_be_are_refused(good, save):
 
 def test_the_schedule_follows_the_number_of_steps_given(good, save):
     path = save(good)
-    with pytest.raises(ValueError, match=r"does not say with how many steps T .* --num-steps"):
+    with pytest.raises(ValueError, match=r"does not say with how many steps T .*--num-steps"):
         load_reference_checkpoint(path)
     for num_steps in (4, 2):
         model = load_reference_checkpoint(path, num_steps)

@@ -132,7 +132,10 @@ def test_a_student_gets_blanks_plots_and_checks_but_no_answers():
 
     title, ran, _, double, check, text, plot, points, _, questions = made.cells
     assert title.source == (
-        "# A chapter\n\n<details><summary>An aside</summary>\n\nIt stays.\n\n</details>\n\n"
+        "# A chapter\n\n"
+        "This chapter [with its solutions](https://colab.example.org/solutions/00.ipynb), "
+        f"and as [a page of the book]({BOOK}/notebooks/00.html).\n\n"
+        "<details><summary>An aside</summary>\n\nIt stays.\n\n</details>\n\n"
         f"See [chapter 05]({BOOK}/notebooks/05_ablations.html), "
         f"[a proof]({BOOK}/book/derivations.html#one-step), [the\n"
         "web](https://example.org/x.md) and [below](#exercises)."
@@ -274,7 +277,24 @@ class TestHandedOut:
         prose = "\n".join(cell.source for cell in made.cells if cell.cell_type == "markdown")
         targets = re.findall(r"\]\(([^)\s]+)\)", prose)
         assert all(re.match("https?:|attachment:|#", target) for target in targets)
-        assert "colab" not in prose.split("\n## ")[0]
+        assert "colab.svg" not in prose
+
+    def test_the_chapter_with_its_solutions_is_one_link_away_and_back(self, path, handed_out):
+        opened = re.search(r"\((https://colab\S+/blob/colab-v\S+/)(\S+)\)", path.read_text())
+        folder, name = opened.groups()
+        assert name == path.name
+        solved = handed_out / "solved"
+        student.write_solutions([path], solved)
+        head = nbformat.read(handed_out / name, as_version=4).cells[0].source
+        assert f"[with its solutions]({folder}solutions/{name})" in head
+        original, made = (nbformat.read(each, as_version=4) for each in (path, solved / name))
+        nbformat.validate(made)
+        assert f"[without its solutions]({folder}{name})" in made.cells[0].source
+        code = [[c for c in book.cells if c.cell_type == "code"] for book in (original, made)]
+        assert code[0] == code[1]  # outputs too
+        prose = "\n".join(cell.source for cell in made.cells if cell.cell_type == "markdown")
+        targets = re.findall(r"\]\(([^)\s]+)\)", prose)
+        assert targets and all(re.match("https?:|attachment:|#", target) for target in targets)
 
 
 # Chapter 03 trains nothing. EVERY_BLANK=1 takes all chapters, in about 20 minutes.

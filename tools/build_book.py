@@ -159,10 +159,16 @@ def stage(notebooks: list[Path], crashes: dict[str, str] | None = None) -> None:
 
 
 def live() -> int:
-    """Make what the live pages show; the exit status."""
-    # A process of its own: it imports torch, for seconds, and nothing else here does.
-    script = Path(__file__).resolve().parent / "build_live.py"
-    return subprocess.run([sys.executable, str(script), str(STAGING / "book")]).returncode
+    """Make what the live pages and the first page show; the exit status."""
+    # Processes of their own: they import torch, for seconds, and nothing else here does.
+    tools, book = Path(__file__).resolve().parent, STAGING / "book"
+    for command in (
+        [tools / "build_live.py", book],
+        [tools / "build_pictures.py", book, STAGING / "notebooks"],
+    ):
+        if status := subprocess.run([sys.executable, *map(str, command)]).returncode:
+            return status
+    return 0
 
 
 def build_site() -> int:

@@ -13,6 +13,7 @@ Figures and numbers of ours are named, never copied, so that the deck cannot dis
     {{trilemma.rows[family=GAN].hq3.max:.2f}}                       of the records with that value
 """
 
+import argparse
 import base64
 import json
 import re
@@ -201,7 +202,9 @@ def build(target: Path, source: Path = SOURCE) -> int:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "_build/slides")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "_build/slides")
+    folder = parser.parse_args().folder
     try:
         print(f"{build(folder)} slides. Open {folder.resolve() / 'index.html'}")
     except SlideError as error:

@@ -3,6 +3,7 @@
 python tools/check_site.py [_build/html]
 """
 
+import argparse
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -62,6 +63,8 @@ def problems(site: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    lines = problems(Path(sys.argv[1] if len(sys.argv) > 1 else "_build/html"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("site", nargs="?", type=Path, default=Path("_build/html"))
+    lines = problems(parser.parse_args().site)
     print("\n".join(lines) or "no broken links, nothing loaded from another host")
     sys.exit(bool(lines))

@@ -3,8 +3,9 @@
     python tools/set_address.py [--check]
 
 What a reader opens in Colab or installs from the repository is the released version: those
-addresses carry its tag. CITATION.cff says which address stands in the files now (repository-code,
-url). It is rewritten last, so that an interrupted run can be repeated.
+addresses carry its tag, v1.2.3, or colab-v1.2.3, under which a release puts notebooks for Colab.
+CITATION.cff says which address stands in the files now (repository-code, url). It is rewritten
+last, so that an interrupted run can be repeated.
 """
 
 import argparse
@@ -55,7 +56,9 @@ def tagged(text: str, repository: str, tag: str) -> str:
     """``text`` with the tag in every address that Colab opens or pip installs."""
     name = re.escape(repository)
     text = re.sub(
-        rf"(colab\.research\.google\.com/github/{name}/blob/)[^/\s]+", rf"\g<1>{tag}", text
+        rf"(colab\.research\.google\.com/github/{name}/blob/(?:colab-)?)[^/\s]+",
+        rf"\g<1>{tag}",
+        text,
     )
     return re.sub(rf"(git\+https://github\.com/{name}{END})(@[\w.]*\w)?", rf"\g<1>@{tag}", text)
 

@@ -44,6 +44,43 @@ PROTOCOLS = {
     "mnist": "10,000 samples (seed 1), ddgan_lite.Judge: probability at least 0.9; shares of the "
     "classes in tenths; fd in its 64 features, from the 10,000 held-out digits",
 }
+# On the page: what the samples show, what the scores say, and what their names mean. An entry of
+# MEANING that holds for one file only has its name in front.
+SHOWN = {
+    "gaussians": "2,000 points of the model in orange, nearly all in the circles of the 25 modes.",
+    "stacked_digits": "Twelve colourful stacks in a row, and below each its three digits in grey.",
+    "digits": "The digits 0 to 9, each drawn twice when asked for, in eight by eight pixels.",
+    "mnist": "Twenty-four handwritten digits of the model, not selected; most can be read at once.",
+}
+SAID = {
+    "gaussians": "{hq3:.1%} of its points lie within three standard deviations of a mode, and "
+    "{modes50} of the 25 modes get at least half of what is due to them.",
+    "stacked_digits": "It draws {modes:,} of the 1,000 possible stacks.",
+    "digits": "Asked for a digit, it draws one that is read as such {recognised:.1%} of the time; "
+    "the worst digit {worst:.1%} of the time.",
+    "mnist": "The judge is sure of {recognised:.0%} of its digits. The rarest digit comes "
+    "{rarest:.2f} times as often as it should, the commonest {commonest:.2f} times.",
+    "mnist_judge": "It reads {accuracy:.1%} of the held-out digits right, and is sure of "
+    "{recognised:.1%} of them.",
+}
+MEANING = {
+    "hq3": "share of points within three standard deviations of a mode; of true ones, 0.989",
+    "modes20": "modes that get at least a fifth of their due, of 25",
+    "modes50": "modes that get at least half of their due, of 25",
+    "modes": "stacks that are drawn at all, of 1,000",
+    "kl": "how unevenly the modes are filled, in nats; evenly is 0",
+    "mnist kl": "how unevenly the ten digits are drawn, in nats; evenly is 0",
+    "sw2": "sliced Wasserstein distance to true points; lower is better",
+    "sd_ratio_median": "width of the median mode; the true one is 1",
+    "fd": "Fréchet distance to true images; lower is better",
+    "recognised": "share that is read as it should be",
+    "mnist recognised": "share of digits that the judge is sure of",
+    "mnist_judge recognised": "share of held-out digits that it is sure of",
+    "worst": "the same, of the worst digit",
+    "rarest": "share of the rarest digit, in tenths",
+    "commonest": "share of the commonest digit, in tenths",
+    "accuracy": "share of held-out digits that it reads right",
+}
 
 
 def drawn(model: DDGAN, name: str) -> Tensor:
@@ -174,10 +211,28 @@ def show_mnist(model: DDGAN, known: dict, run: Path, root: Path, command: str) -
         picture.save(results.folder() / f"mnist-step-{step}.png", optimize=True)
 
 
+def entry(path: Path) -> str:
+    """The card of a file, as the page shows it: with samples, and its scores in words."""
+    name, found = path.stem, checkpoints.read(path)[1]["provenance"]["scores"]
+    title, _, rest = cards.card(path).partition("\n")
+    rest = rest.replace("| | |", "| what | answer |")  # a web page must not have empty headings
+    for score in found:
+        meaning = MEANING.get(f"{name} {score}") or MEANING[score]
+        rest = rest.replace(f"\n| {score} |", f"\n| {score}: {meaning} |")
+    picture = (
+        f"```{{image}} _static/pictures/sample-{name}.webp\n"
+        f":class: sample{'' if name == 'gaussians' else ' photo'}\n"
+        f":alt: {SHOWN[name]}\n```\n\n"
+        if name in SHOWN
+        else ""
+    )
+    said = SAID[name].format(**found).replace("%", "\N{NO-BREAK SPACE}%")
+    return f"#{title}\n\n{picture}**{said}**\n{rest}\n"
+
+
 def page() -> str:
     """Every card, as book/weights.md includes it."""
-    whole = "\n\n".join(f"#{cards.card(path)}" for path in cards.shipped()) + "\n"
-    return whole.replace("| | |", "| what | answer |")  # a web page must not have empty headings
+    return "\n".join(map(entry, cards.shipped()))
 
 
 def main() -> None:

@@ -6,6 +6,9 @@ Writes _build/student/NN_*.ipynb and a README.txt. Where a chapter has a solutio
 a blank, the plot that belongs there, and the check that the chapter itself passes; answers are
 gone, links lead to the book on the web. There is no second source: the chapters' own
 notebooks hold the marks (### BEGIN SOLUTION, ### END SOLUTION, the tags solution and check).
+
+Beside them, in _build/solutions, lie the chapters as they are, their links made absolute. A release
+puts both under the tag that the badges name (.github/workflows/release.yml); Colab opens them.
 """
 
 import ast
@@ -22,13 +25,15 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "_build" / "student"
+SOLUTIONS = ROOT / "_build" / "solutions"
 REGION = re.compile(
     r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n(.*?)^[ \t]*### END SOLUTION[ \t]*$", re.M | re.S
 )
 MARK = re.compile(r"### (BEGIN|END) SOLUTION")
 BLANK = "...  # your code here"
 DETAILS = re.compile(r"^[ \t]*<details>.*?^[ \t]*</details>[ \t]*$", re.M | re.S)
-BADGE = re.compile(r"^\[!\[[^\]]*\]\([^)]*colab\.svg\)\]\([^)]*\)\n*", re.M)
+# The badge of a chapter, with the address of its student copy: a folder, a file.
+BADGE = re.compile(r"^\[!\[[^\]]*\]\([^)]*colab\.svg\)\]\((\S*/)([^/)]*)\)", re.M)
 PROMISE = " Your plot should look like the one below."  # the cell with the plot says so itself
 QUESTIONS = re.compile(r"^### Questions$.*?(?=^#{1,3} |\Z)", re.M | re.S)
 README = """\
@@ -120,6 +125,32 @@ def absolute_links(text: str, book: str) -> str:
     return re.sub(r"\]\((?!https?:|mailto:|attachment:|#)([^)#\s]+)(#[^)\s]*)?\)", page, text)
 
 
+def other_forms(text: str, book: str, with_solutions: bool) -> str:
+    """Text with a line in place of its badge: where the other copy and the page are."""
+
+    def line(match: re.Match) -> str:
+        folder, name = match.groups()
+        other = (
+            f"without its solutions]({folder}"
+            if with_solutions
+            else (f"with its solutions]({folder}solutions/")
+        )
+        page = f"{book}/notebooks/{name.removesuffix('.ipynb')}.html"
+        return f"This chapter [{other}{name}), and as [a page of the book]({page})."
+
+    return BADGE.sub(line, text)
+
+
+def solved_version(book: nbformat.NotebookNode, public: str) -> nbformat.NotebookNode:
+    """A chapter with its solutions, to be opened outside the repository: its links are absolute."""
+    book = copy.deepcopy(book)
+    book.metadata.pop("jupytext", None)
+    for cell in book.cells:
+        if cell.cell_type == "markdown":
+            cell.source = absolute_links(other_forms(cell.source, public, True), public)
+    return book
+
+
 def student_version(book: nbformat.NotebookNode, public: str) -> nbformat.NotebookNode:
     """A chapter for students; ``public`` is the address of the book.
 
@@ -131,7 +162,7 @@ def student_version(book: nbformat.NotebookNode, public: str) -> nbformat.Notebo
     for cell, following in zip(book.cells, [*book.cells[1:], None], strict=True):
         try:
             if cell.cell_type == "markdown":
-                text = absolute_links(BADGE.sub("", cell.source), public)
+                text = absolute_links(other_forms(cell.source, public, False), public)
                 head, heading, rest = "", "", text
                 if not in_exercises:
                     head, heading, rest = text.partition("## Exercises\n")
@@ -162,6 +193,15 @@ def student_version(book: nbformat.NotebookNode, public: str) -> nbformat.Notebo
     return book
 
 
+def write_solutions(notebooks: list[Path], out: Path) -> None:
+    """Write the chapters with their solutions into a fresh folder."""
+    public = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Book"]
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    for path in notebooks:
+        nbformat.write(solved_version(nbformat.read(path, as_version=4), public), out / path.name)
+
+
 def write_all(notebooks: list[Path], out: Path) -> list[str]:
     """Write the students' notebooks into a fresh folder; one sentence for every failure."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -189,7 +229,9 @@ def write_all(notebooks: list[Path], out: Path) -> list[str]:
 def main() -> int:
     notebooks = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     problems = write_all(notebooks, OUT)
-    print("\n".join(problems) or f"{len(notebooks)} notebooks in {OUT}")
+    if not problems:
+        write_solutions(notebooks, SOLUTIONS)
+    print("\n".join(problems) or f"{len(notebooks)} notebooks in {OUT}, solved in {SOLUTIONS}")
     return bool(problems)
 
 

@@ -54,7 +54,7 @@ def card(source: str | os.PathLike) -> str:
         "data": told("data"),
         "training": f"{_thousands(told('steps'))} steps, a batch of {told('batch_size')}",
         "seed": told("seed"),
-        "hardware": told("hardware") + (told("processes", ", {} processes") if several else ""),
+        "hardware": told("hardware") + (f", {told('processes')} processes" if several else ""),
         "training time": _duration(known["seconds"]) if "seconds" in known else "not recorded",
         "code": f"ddgan_lite {told('ddgan_lite')}, commit {told('commit')}; torch {told('torch')}",
         "date": told("date"),

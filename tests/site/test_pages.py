@@ -2,13 +2,14 @@
 
 from itertools import pairwise
 
+import pytest
 import visits
 
 # What the theme's own scripts say on the console, by the words of the message. Nothing, so far.
 THEMES_OWN_ERRORS = ()
 
 FIRST_PAGE = "book/intro.html"
-FIRST_PAGE_SENT = 600_000  # bytes, text gzipped
+FIRST_PAGE_SENT = 800_000  # bytes, text gzipped
 ANY_PAGE_RAW = 3_000_000  # bytes, as the files lie on disk
 
 
@@ -55,6 +56,35 @@ def test_front_door_leads_to_the_first_page(open_page, site):
     page = open_page("index.html", javascript=False)
     page.wait_for_url((site / FIRST_PAGE).as_uri())
     assert page.locator("article h1").count() == 1
+
+
+@pytest.mark.parametrize(
+    "anchor",
+    [
+        "ddgan_lite.chain.diffusion.Diffusion",
+        "ddgan-lite-method-model",
+        "module-ddgan_lite.data.toys",
+    ],
+)
+def test_an_old_link_into_the_library_still_finds_its_place(open_page, site, anchor):
+    page = open_page(FIRST_PAGE)
+    page.goto(f"{(site / 'book/api.html').as_uri()}#{anchor}")
+    page.wait_for_url(f"**/book/api/*.html#{anchor}")
+    assert page.locator(f'[id="{anchor}"]').count() == 1
+
+
+def test_a_shared_link_shows_what_it_leads_to(open_page, site):
+    page = open_page(FIRST_PAGE)
+    said = dict(
+        page.evaluate("""() => [...document.querySelectorAll("head > meta[content]")]
+        .map((meta) => [meta.getAttribute("property") ?? meta.name, meta.content])""")
+    )
+    assert said["description"].startswith("Images from noise in four steps")
+    assert said["og:description"] == said["description"] and said["og:title"]
+    assert said["twitter:card"] == "summary_large_image"
+    place, _, path = said["og:image"].partition("/_static/")
+    assert said["og:url"] == f"{place}/{FIRST_PAGE}" and place.startswith("https://")
+    assert 20_000 < (site / "_static" / path).stat().st_size < 300_000
 
 
 def test_reads_without_javascript(open_page):
