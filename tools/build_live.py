@@ -5,6 +5,7 @@
 Each live page shows a picture and its text where JavaScript is off; the script replaces them.
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from ddgan_lite.exchange.javascript import to_javascript
 from ddgan_lite.figures import plots
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training.presets import Preset, preset
 
 IMAGES = "stacked_digits"  # the models of the page on images
 ASKED = "digits"
@@ -122,6 +124,18 @@ def found_levels(path: Path) -> None:
     path.write_text(f"globalThis.ddganLevels = {json.dumps(rows)};\n")
 
 
+TRAINED_IN_THE_PAGE = {"steps": 2_500, "batch_size": 256}  # a quarter of the preset's rows
+
+
+def recipe(chosen: Preset) -> dict:
+    """What trainer.js needs of a preset for points in the plane: its numbers and its chain."""
+    chain, names = chosen.build().diffusion, ("config", "settings")
+    tables = ("alpha_bar", "posterior_coef_x0", "posterior_coef_xt", "posterior_variance")
+    told = {name: dataclasses.asdict(getattr(chosen, name)) for name in names}
+    told |= {table: [None, *getattr(chain, table)[1:].tolist()] for table in tables}
+    return told | {"alpha_bar": chain.alpha_bar.tolist(), "step_weights": chosen.step_weights}
+
+
 def plane(model: DDGAN, path: Path) -> None:
     """2,000 samples at every step of the DDGAN, and where the best Gaussian steps end."""
     data, rng = gaussian_grid(), torch.Generator().manual_seed(0)
@@ -173,6 +187,8 @@ def write(book: Path) -> None:
     denoising(folder / "denoising.webp")
     levels(folder / "levels.webp")
     found_levels(folder / "levels-found.js")
+    told = json.dumps(recipe(preset("gaussians", **TRAINED_IN_THE_PAGE)))
+    (folder / "training-recipe.js").write_text(f"globalThis.ddganRecipe = {told};\n")
     plane(gaussians, folder / "plane.webp")
     step(gaussians, folder / "step.webp")
     images(pictures, folder / "images.webp")
