@@ -22,28 +22,29 @@ pytestmark = pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js"
 LIVE = Path(__file__).resolve().parent.parent / "book/_static/live"
 RUN = """
 for (const file of process.argv.slice(1, 3)) require(file);
-const { recipe, data, weights, batches, gammas } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const { recipe, data, weights, batches, gammas } = given;
 const run = ddganLive.trainer(recipe, data, 0);
 for (const batch of batches)
   for (const key of ["previous", "x", "z", "noise"]) batch[key] = Float32Array.from(batch[key]);
-const given = ([generator, discriminator]) => {
+const put = ([generator, discriminator]) => {
   run.G.values.set(generator);
   run.D.values.set(discriminator);
 };
 const gradients = batches.map((batch, step) => { // at PyTorch's weights, not at our own
-  given(weights[step]);
+  put(weights[step]);
   run.discriminatorLoss(batch, gammas[step]);
   const found = Array.from(run.D.gradient);
-  given([weights[step][0], weights[step + 1][1]]);
+  put([weights[step][0], weights[step + 1][1]]);
   run.generatorLoss(batch);
   return [Array.from(run.G.gradient), found];
 });
-given(weights[0]);
+put(weights[0]);
 const steps = batches.map((batch) => {
   const losses = run.advance(batch);
   return { losses, values: [run.G, run.D, run.averaged].map((net) => Array.from(net.values)) };
 });
-given(weights.at(-1));
+put(weights.at(-1));
 const surface = run.surface([0.3, -1], 2, 4, 3);
 console.log(JSON.stringify({ steps, gradients, surface: Array.from(surface) }));
 """
@@ -98,7 +99,9 @@ class Recorded:
 
     def in_node(self):
         data = {"means": gaussian_grid().means.tolist(), "std": 0.05}
-        batches = [{key: x.detach().flatten().tolist() for key, x in b.items()} for b in self.batches]
+        batches = [
+            {key: x.detach().flatten().tolist() for key, x in b.items()} for b in self.batches
+        ]
         given = {"recipe": self.recipe, "data": data, "batches": batches}
         given["weights"] = [[w.tolist() for w in pair] for pair in self.weights]
         given["gammas"] = self.gammas
