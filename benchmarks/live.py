@@ -3,8 +3,8 @@
     python benchmarks/live.py [SITE] [--store]   (`make site-test` installs what it needs)
 
 ``ready_ms`` is the time from asking for a page to the moment its controls work; ``samples_ms`` is
-one click on "Draw 2,000 samples"; ``images_ms`` one on "Draw 6 images". Medians. ``training`` is one
-whole run in the page, without the seconds for showing it.
+one click on "Draw 2,000 samples"; ``images_ms`` one on "Draw 6 images". Medians. ``training`` is
+one whole run in the page, without the seconds for showing it.
 """
 
 import argparse
