@@ -21,20 +21,17 @@
     let [chains, places, followed, when] = [null, [], null, steps];
     const view = live.canvas(root, {
       label: "",
-      ratio: (width) => (width < 500 ? 2.1 : 0.54), // on a phone one above the other
+      ratio: (width) => 0.5 + 20 / width,
       draw: (context, width, height, colour) => {
         context.clearRect(0, 0, width, height);
-        const narrow = width < 500;
-        const size = narrow ? Math.min(width, height / 2 - 30) : Math.min(height - 26, width / 2 - 8);
-        places = [0, 1].map((k) => ({
-          left: narrow ? (width - size) / 2 : k * (width / 2 + 4), top: 24 + (narrow ? k * (size + 30) : 0), size,
-        }));
+        const size = width / 2 - 4;
+        places = [0, 1].map((k) => ({ left: k * (size + 8), top: 24, size }));
         ["Denoising Diffusion GAN", "best Gaussian steps"].forEach((title, k) => {
           const [place, fill] = [places[k], colour(k ? "fourth" : "model")];
           live.frame(context, place, colour, title);
           if (!chains) return;
           trails(context, place, chains[k], fill);
-          live.dots(context, live.between(chains[k], when), { ...place, reach: REACH, radius: narrow ? 1 : 1.3, fill });
+          live.dots(context, live.between(chains[k], when), { ...place, reach: REACH, radius: width < 500 ? 1 : 1.3, fill });
           live.circles(context, place, colour);
           if (followed !== null) path(context, place, chains[k], colour);
         });

@@ -111,7 +111,7 @@
     function drawLatent(context, width, height, colour) {
       context.clearRect(0, 0, width, height);
       const place = { left: 0, top: TITLE, size: width };
-      live.frame(context, place, colour, "z, two of eight numbers (drag)");
+      live.frame(context, place, colour, "z, two of eight (drag)");
       const pairs = new Float32Array(2 * others).map(
         (_, k) => crowd[Math.floor(k / 2) * model.latent + (k % 2)]
       );

@@ -11,7 +11,7 @@
     let [worker, view, history, running, waiting] = [null, null, [], false, false];
     const picture = live.canvas(root, {
       label: "",
-      ratio: (width) => (width < 500 ? 1.52 : 0.73),
+      ratio: (width) => (width < 500 ? 0.95 : 0.73),
       draw: (...place) => draw(...place),
     });
     const status = live.status(root);
