@@ -3,7 +3,8 @@
     python benchmarks/live.py [SITE] [--store]   (`make site-test` installs what it needs)
 
 ``ready_ms`` is the time from asking for a page to the moment its controls work; ``samples_ms`` is
-one click on "Draw 2,000 samples"; ``images_ms`` one on "Draw 6 images". Medians.
+one click on "Draw 2,000 samples"; ``images_ms`` one on "Draw 6 images". Medians. ``training`` is
+one whole run in the page, without the seconds for showing it.
 """
 
 import argparse
@@ -37,17 +38,25 @@ def main() -> None:
                 times.append(page.evaluate(f"ddganLive.{state}.milliseconds"))
             return round(statistics.median(times), 1)
 
-        for name, last in (("denoising", "denoising"), ("plane", "step"), ("images", "images")):
+        for name in ("denoising", "plane", "images", "training"):
             page, times = browser.new_page(), []
             for _ in range(REPEATS):
                 page.goto((args.site.resolve() / f"book/live-{name}.html").as_uri())
-                page.wait_for_selector(f"#live-{last}[data-ready=yes]")
+                page.wait_for_selector(f"#live-{name}[data-ready=yes]")
                 times.append(page.evaluate("ddganLive.readyAt"))
             result["ready_ms"][f"live-{name}"] = round(statistics.median(times))
             if name == "plane":
                 result["samples_ms"] = median(page, "Draw 2,000 samples", "planeNow")
             if name == "images":
                 result["images_ms"] = median(page, "Draw 6 images", "imagesNow")
+            if name == "training":
+                page.get_by_role("button", name="Train", exact=True).click()
+                over = "ddganLive.trainingNow?.step === ddganLive.trainingNow?.steps"
+                page.wait_for_function(f"ddganLive.trainingNow && {over}", timeout=600_000)
+                seconds, scores = page.evaluate(
+                    "[ddganLive.trainingNow.seconds, ddganLive.trainingNow.scores]"
+                )
+                result["training"] = {"seconds": round(seconds), **scores}
             page.close()
         browser.close()
     print(json.dumps(result | results.machine(), indent=1))

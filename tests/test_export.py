@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from build_live import TRAINED_IN_THE_PAGE
 
 from ddgan_lite.__main__ import main
 from ddgan_lite.chain.diffusion import Diffusion, cosine_levels
@@ -158,6 +159,19 @@ def test_the_pages_give_the_size_of_their_networks(page, model, said, precision)
     size = sum(weight.numel() for weight in generator.parameters())
     assert round(size / precision) * precision == int(said.replace(",", ""))
     assert f"{said} weights" in (BOOK / f"live-{page}.md").read_text()
+
+
+def test_the_page_of_training_says_what_it_trains():
+    page, chosen = (BOOK / "live-training.md").read_text(), PRESETS["gaussians"]
+    model, here = chosen.build(), TRAINED_IN_THE_PAGE
+    for network, sentence in (
+        (model.generator, "A generator of {:,} weights"),
+        (model.discriminator, "a discriminator of {:,} start from nothing"),
+    ):
+        assert sentence.format(sum(weight.numel() for weight in network.parameters())) in page
+    assert f"{here['steps']:,} updates in place of {chosen.settings.steps:,}" in page
+    assert here["batch_size"] * 4 == chosen.settings.batch_size and "a quarter of the rows" in page
+    assert f"R1 ({chosen.settings.r1} at the start, {chosen.settings.r1_end} at the end)" in page
 
 
 def test_the_page_gives_the_odds_of_the_chain():

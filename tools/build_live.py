@@ -6,6 +6,7 @@ Each live page shows a picture and its text where JavaScript is off; the script 
 """
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from ddgan_lite.exchange.javascript import to_javascript
 from ddgan_lite.figures import plots
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training.presets import Preset, preset
+from ddgan_lite.training.trainer import train
 
 IMAGES = "stacked_digits"  # the models of the page on images
 ASKED = "digits"
@@ -122,12 +125,48 @@ def found_levels(path: Path) -> None:
     path.write_text(f"globalThis.ddganLevels = {json.dumps(rows)};\n")
 
 
+TRAINED_IN_THE_PAGE = {"steps": 2_500, "batch_size": 256}  # a quarter of the preset's rows
+
+
+def recipe(chosen: Preset) -> dict:
+    """What trainer.js needs of a preset for points in the plane: its numbers and its chain."""
+    chain, names = chosen.build().diffusion, ("config", "settings")
+    tables = ("alpha_bar", "posterior_coef_x0", "posterior_coef_xt", "posterior_variance")
+    told = {name: dataclasses.asdict(getattr(chosen, name)) for name in names}
+    told |= {table: [None, *getattr(chain, table)[1:].tolist()] for table in tables}
+    return told | {"alpha_bar": chain.alpha_bar.tolist(), "step_weights": chosen.step_weights}
+
+
 def plane(model: DDGAN, path: Path) -> None:
     """2,000 samples at every step of the DDGAN, and where the best Gaussian steps end."""
     data, rng = gaussian_grid(), torch.Generator().manual_seed(0)
     sets = {f"$x_{4 - k}$": x for k, x in enumerate(model.sample_steps(2000, rng=rng))}
     sets["Gaussian steps, $x_0$"] = best_gaussian_sample(data, model.diffusion, 2000, rng=rng)
     save(plots.panels(sets, data, width=1.9), path)
+
+
+def training(chosen: Preset, path: Path) -> None:
+    """A run of the page's recipe at its end: samples, D's verdicts on x_0 for one x_1, losses."""
+    torch.manual_seed(0)
+    model, data, x_1 = chosen.build(), gaussian_grid(), torch.tensor([0.46, 0.36])
+    losses = list(train(model, data, chosen.settings))
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3.3))
+    plots.points(axes[0], model.sample(1500, rng=torch.Generator().manual_seed(0)), data, s=3)
+    axis = torch.linspace(-3, 3, 120)
+    grid = torch.cartesian_prod(axis.flip(0), axis).flip(1)
+    with torch.no_grad():
+        condition = x_1.expand(len(grid), 2), torch.ones(len(grid)).long()
+        verdict = model.discriminator(grid, *condition).sigmoid().reshape(120, 120)
+    shades = LinearSegmentedColormap.from_list("", [plots.DATA, "white", plots.MODEL])
+    axes[1].imshow(verdict, cmap=shades, vmin=0, vmax=1, extent=(-3, 3, -3, 3))
+    axes[1].plot(*x_1, "o", color=plots.THIRD)
+    axes[1].set(xticks=[], yticks=[])
+    shown = (("d_real", plots.DATA), ("d_fake", plots.FOURTH), ("g_adversarial", plots.MODEL))
+    for key, colour in shown:
+        axes[2].plot([row[key] for row in losses[::25]], color=colour, label=key)
+    axes[2].set(xlabel="updates / 25")
+    axes[2].legend()
+    save(figure, path)
 
 
 def step(model: DDGAN, path: Path) -> None:
@@ -173,6 +212,10 @@ def write(book: Path) -> None:
     denoising(folder / "denoising.webp")
     levels(folder / "levels.webp")
     found_levels(folder / "levels-found.js")
+    chosen = preset("gaussians", **TRAINED_IN_THE_PAGE)
+    told = json.dumps(recipe(chosen))
+    (folder / "training-recipe.js").write_text(f"globalThis.ddganRecipe = {told};\n")
+    training(chosen, folder / "training.webp")
     plane(gaussians, folder / "plane.webp")
     step(gaussians, folder / "step.webp")
     images(pictures, folder / "images.webp")

@@ -18,6 +18,31 @@ PAGES = {
     "live-plane": ["live-plane", "live-step"],
 }
 PAGES["live-images"] = ["live-images", "live-digits"]
+PAGES["live-training"] = ["live-training"]
+CHAPTERS = {
+    "03_multimodal_denoising": "live-denoising",
+    "04_denoising_diffusion_gan": "live-plane",
+    "06_mode_coverage": "live-images",
+}
+
+
+@pytest.fixture
+def open_live(open_page):
+    """open_live(name, ...): a live page, all its widgets scrolled to, back at its top."""
+
+    def open_live(name, **how):
+        page = open_page(f"book/{name}.html", **how)
+        scroll_to_widgets(page, PAGES[name])
+        return page
+
+    return open_live
+
+
+def scroll_to_widgets(page, roots):
+    for root in roots:
+        page.locator(f"#{root}").scroll_into_view_if_needed()
+        page.wait_for_selector(f"#{root}[data-ready=yes]")
+    page.evaluate("scrollTo(0, 0)")
 
 
 def model(name, half=False):
@@ -46,10 +71,9 @@ def slide(page, label, value):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", PAGES)
-def test_the_page_runs_and_draws(open_page, name, width, theme):
-    page = open_page(f"book/{name}.html", theme=theme, width=width)
+def test_the_page_runs_and_draws(open_live, name, width, theme):
+    page = open_live(name, theme=theme, width=width)
     for root in PAGES[name]:
-        page.wait_for_selector(f"#{root}[data-ready=yes]")
         colours = page.eval_on_selector(
             f"#{root} canvas",
             """canvas => {
@@ -70,6 +94,56 @@ def test_a_reader_without_javascript_has_a_picture_and_a_text(open_page, name):
         assert len(picture.get_attribute("alt")) > 80
         assert picture.evaluate("image => image.naturalWidth") > 300
         assert "needs JavaScript" in page.locator(f"#{root} p").inner_text()
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_has_its_widget_and_loads_it_only_when_it_is_near(open_page, name):
+    page, root = open_page(f"notebooks/{name}.html"), CHAPTERS[name]
+    assert page.locator(f"#{root}").get_attribute("data-ready") is None
+    assert not [address for address in page.requests if address.endswith("live/ui.js")]
+    scroll_to_widgets(page, [root])
+    assert page.locator(f"#{root} canvas").is_visible()
+    assert page.get_by_text("appear here on the book's page").count() == 0
+    assert page.errors == []
+
+
+def test_the_state_is_in_the_address(open_page):
+    """Of a widget far down the page, too: the address leads to it."""
+    page = open_page("book/live-plane.html")
+    page.goto(f"{page.url}#live-step&t=3&x=-1.5&y=0.25")
+    page.reload()
+    page.wait_for_selector("#live-step[data-ready=yes]")
+    assert page.evaluate("[ddganLive.stepNow.t, ...ddganLive.stepNow.x]") == [3, -1.5, 0.25]
+    assert page.locator("#live-step").is_visible()
+    page.locator("#live-step").get_by_label("Noise level t").focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("location.hash === '#live-step&t=2&x=-1.5&y=0.25'")
+
+
+SWIPE = """([selector, x, y]) => {
+  const canvas = document.querySelector(selector), box = canvas.getBoundingClientRect();
+  const at = { identifier: 1, target: canvas };
+  const place = { clientX: box.left + x * box.width, clientY: box.top + y * box.height };
+  const touch = new Touch({ ...at, ...place });
+  const event = new TouchEvent("touchstart", { touches: [touch], bubbles: true, cancelable: true });
+  return canvas.dispatchEvent(event); // true: the page may scroll
+}"""
+
+
+def test_a_finger_beside_the_point_scrolls_the_page(browser, site):
+    context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True)
+    page = context.new_page()
+    page.goto((site / "book/live-plane.html").as_uri())
+    scroll_to_widgets(page, PAGES["live-plane"])
+    assert page.evaluate(SWIPE, ["#live-step canvas", 0.1, 0.9])
+    x, y = page.evaluate("ddganLive.stepNow.x")
+    box = page.locator("#live-step canvas").first.bounding_box()
+    beside = (box["height"] - box["width"]) / box["height"]  # the title over the square
+    point = [(1 + x / 3) / 2, beside + (1 - beside) * (1 - y / 3) / 2]
+    assert not page.evaluate(SWIPE, ["#live-step canvas", *point])
+    touch = "[...document.querySelectorAll('.live canvas')].map((c) => c.style.touchAction)"
+    assert "none" not in page.evaluate(touch)
+    context.close()
 
 
 # -- one step back, exactly ----------------------------------------------------------------------
@@ -100,13 +174,13 @@ def test_the_denoising_distribution_is_the_librarys(live_denoising, steps, time,
 def live_denoising(browser, site):
     page = browser.new_page()
     page.goto((site / "book/live-denoising.html").as_uri())
-    page.wait_for_selector("#live-denoising[data-ready=yes]")
+    scroll_to_widgets(page, PAGES["live-denoising"])
     yield page
     page.close()
 
 
-def test_one_bump_becomes_many_and_the_divergence_says_so(open_page):
-    page = open_page("book/live-denoising.html")
+def test_one_bump_becomes_many_and_the_divergence_says_so(open_live):
+    page = open_live("live-denoising")
     status = page.locator("#live-denoising [role=status]")
     slide(page, "Steps in the chain", 12)
     assert page.get_by_text("T = 200", exact=True).is_visible()
@@ -122,8 +196,8 @@ def test_one_bump_becomes_many_and_the_divergence_says_so(open_page):
     )
 
 
-def test_the_point_can_be_dragged_and_moved_by_keys(open_page):
-    page = open_page("book/live-denoising.html")
+def test_the_point_can_be_dragged_and_moved_by_keys(open_live):
+    page = open_live("live-denoising")
     canvas = page.locator("#live-denoising canvas")
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
@@ -140,7 +214,7 @@ def test_a_finger_drags_the_point(browser, site):
     context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True)
     page = context.new_page()
     page.goto((site / "book/live-denoising.html").as_uri())
-    page.wait_for_selector("#live-denoising[data-ready=yes]")
+    scroll_to_widgets(page, PAGES["live-denoising"])
     canvas = page.locator("#live-denoising canvas")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
@@ -161,8 +235,8 @@ def levels_now(page):
     )
 
 
-def test_levels_are_chosen_by_buttons(open_page):
-    page = open_page("book/live-denoising.html")
+def test_levels_are_chosen_by_buttons(open_live):
+    page = open_live("live-denoising")
     opened = levels_now(page)
     assert opened["levels"] == pytest.approx(Diffusion(4).noise_levels)
     page.get_by_role("button", name="Even in log", exact=True).click()
@@ -180,8 +254,8 @@ def test_levels_are_chosen_by_buttons(open_page):
     assert f"{seven['klData']:.3f}" in described
 
 
-def test_a_search_lowers_the_divergence_and_says_so_once(open_page):
-    page = open_page("book/live-denoising.html")
+def test_a_search_lowers_the_divergence_and_says_so_once(open_live):
+    page = open_live("live-denoising")
     page.get_by_role("button", name="Even in log", exact=True).click()
     before = levels_now(page)["klData"]
     page.get_by_role("button", name="Search from here").click()
@@ -191,8 +265,8 @@ def test_a_search_lowers_the_divergence_and_says_so_once(open_page):
     assert page.locator("#live-levels [role=status]").get_attribute("aria-busy") is None
 
 
-def test_handles_are_moved_by_hand_and_by_keys_and_never_cross(open_page):
-    page = open_page("book/live-denoising.html", width=390)
+def test_handles_are_moved_by_hand_and_by_keys_and_never_cross(open_live):
+    page = open_live("live-denoising", width=390)
     handle = page.get_by_role("slider", name="Noise level of x2")
     handle.focus()
     page.keyboard.press("ArrowLeft")
@@ -227,9 +301,9 @@ def rows(array):
         ("live-images", "digits", True),
     ],
 )
-def test_the_network_and_the_step_are_pytorchs(open_page, page, name, half):
+def test_the_network_and_the_step_are_pytorchs(open_live, page, name, half):
     """Other networks than the shipped ones: tests/test_export.py, in Node.js."""
-    opened, ours, n = open_page(f"book/{page}.html"), model(name, half), 5
+    opened, ours, n = open_live(page), model(name, half), 5
     rng = torch.Generator().manual_seed(0)
     for t in range(1, ours.config.num_steps + 1):
         x = torch.randn(n, *ours.config.shape, generator=rng)
@@ -251,8 +325,8 @@ def test_the_network_and_the_step_are_pytorchs(open_page, page, name, half):
         assert np.abs(np.array(back) - (mean + std * noise).numpy().ravel()).max() < 1e-5
 
 
-def test_the_random_numbers_are_normal(open_page):
-    numbers = open_page("book/live-plane.html").evaluate(
+def test_the_random_numbers_are_normal(open_live):
+    numbers = open_live("live-plane").evaluate(
         "Array.from(ddganLive.normalArray(200000, ddganLive.normals(5)))"
     )
     x = np.array(numbers)
@@ -264,8 +338,8 @@ def test_the_random_numbers_are_normal(open_page):
 # -- four steps to 25 clusters -------------------------------------------------------------------
 
 
-def test_two_thousand_samples_are_drawn_and_scored(open_page):
-    page = open_page("book/live-plane.html")
+def test_two_thousand_samples_are_drawn_and_scored(open_live):
+    page = open_live("live-plane")
     before = page.evaluate("Array.from(ddganLive.planeNow.chains[0][4])")
     page.get_by_role("button", name="Draw 2,000 samples").click()
     ours, gaussian = page.evaluate("ddganLive.planeNow.chains.map((c) => Array.from(c[4]))")
@@ -281,8 +355,8 @@ def test_two_thousand_samples_are_drawn_and_scored(open_page):
     assert f"DDGAN {100 * scores[0]['hq3']:.0f} %" in text
 
 
-def test_the_four_steps_can_be_watched_and_stepped(open_page):
-    page = open_page("book/live-plane.html")
+def test_the_four_steps_can_be_watched_and_stepped(open_live):
+    page = open_live("live-plane")
     page.get_by_role("button", name="Draw 2,000 samples").click()
     assert page.get_by_text("0 of 4: x₄").is_visible()
     page.wait_for_selector("text=4 of 4: x₀", timeout=8000)
@@ -291,8 +365,8 @@ def test_the_four_steps_can_be_watched_and_stepped(open_page):
     assert page.get_by_text("3 of 4: x₁").is_visible()
 
 
-def test_the_best_gaussian_step_has_the_exact_moments(open_page):
-    found = open_page("book/live-plane.html").evaluate(
+def test_the_best_gaussian_step_has_the_exact_moments(open_live):
+    found = open_live("live-plane").evaluate(
         """() => {
           const data = { weights: Array(25).fill(1 / 25), std: 0.05, means: [] };
           for (let x = -2; x < 3; x++) for (let y = -2; y < 3; y++) data.means.push([x, y]);
@@ -308,8 +382,8 @@ def test_the_best_gaussian_step_has_the_exact_moments(open_page):
     assert np.allclose(found, expected.numpy(), rtol=1e-5, atol=1e-7)
 
 
-def test_one_step_by_hand(open_page):
-    page = open_page("book/live-plane.html")
+def test_one_step_by_hand(open_live):
+    page = open_live("live-plane")
     canvas = page.locator("#live-step canvas").first
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
@@ -336,11 +410,59 @@ def test_one_step_by_hand(open_page):
     assert page.evaluate("ddganLive.stepNow.z[0]") != 1.25
 
 
+def test_a_point_can_be_followed(open_live):
+    page = open_live("live-plane")
+    page.locator("#live-plane canvas").scroll_into_view_if_needed()
+    box = page.locator("#live-plane canvas").bounding_box()
+    page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.5 * box["height"])
+    k = page.evaluate("ddganLive.planeNow.followed")
+    x = page.evaluate("(k) => [...ddganLive.planeNow.chains[0][4].slice(2 * k, 2 * k + 2)]", k)
+    assert np.hypot(*x) < 0.6  # the nearest one to the middle of the left square
+    assert "followed" in page.locator("#live-plane canvas").get_attribute("aria-label")
+
+
+def test_who_wants_less_motion_gets_the_end_at_once(browser, site):
+    context = browser.new_context(reduced_motion="reduce")
+    page = context.new_page()
+    page.goto((site / "book/live-plane.html").as_uri())
+    scroll_to_widgets(page, ["live-plane"])
+    page.get_by_role("button", name="Draw 2,000 samples").click()
+    assert page.get_by_text("4 of 4: x₀").is_visible()
+    context.close()
+
+
+# -- training in the page --------------------------------------------------------------------------
+
+
+def test_it_trains_pauses_and_finds_all_the_clusters(open_live):
+    page = open_live("live-training")
+    root = page.locator("#live-training")
+    root.get_by_role("button", name="Train", exact=True).click()
+    page.wait_for_function("ddganLive.trainingNow?.step > 20")
+    root.get_by_role("button", name="Pause").click()
+    page.wait_for_timeout(500)
+    paused = page.evaluate("ddganLive.trainingNow.step")
+    page.wait_for_timeout(1000)
+    assert page.evaluate("ddganLive.trainingNow.step") == paused
+    before = page.evaluate("[...ddganLive.trainingNow.surface]")
+    slide(root, "Noise level t", 4)  # the map is asked for while it rests
+    page.wait_for_function("(before) => ddganLive.trainingNow.surface[0] !== before", arg=before[0])
+    root.get_by_role("button", name="Go on").click()
+    page.wait_for_function(
+        "ddganLive.trainingNow.step === ddganLive.trainingNow.steps", timeout=600_000
+    )
+    points = page.evaluate("[...ddganLive.trainingNow.points]")
+    scores = mixture_scores(torch.tensor(points).reshape(-1, 2), gaussian_grid())
+    assert scores["hq3"] >= 0.9 and scores["modes20"] == 25
+    assert f"HQ3 {100 * scores['hq3']:.0f} %" in root.locator(".live-count").inner_text()
+    assert root.get_by_role("button", name="Train again").is_visible()
+
+
 # -- four steps to a picture ---------------------------------------------------------------------
 
 
-def test_images_share_the_chain_as_far_as_asked(open_page):
-    page = open_page("book/live-images.html")
+def test_images_share_the_chain_as_far_as_asked(open_live):
+    page = open_live("live-images")
     page.get_by_role("button", name="Draw 6 images").click()
     for shared in range(5):
         slide(page.locator("#live-images"), "Share the chain", shared)
@@ -352,8 +474,8 @@ def test_images_share_the_chain_as_far_as_asked(open_page):
         assert np.abs(final).max() < 1.06 and final.std() > 0.5  # pictures, not noise
 
 
-def test_the_digit_that_is_asked_for_is_drawn(open_page):
-    page = open_page("book/live-images.html")
+def test_the_digit_that_is_asked_for_is_drawn(open_live):
+    page = open_live("live-images")
     drawn = {}
     for label in range(-1, 10):
         slide(page.locator("#live-digits"), "Ask for", label)

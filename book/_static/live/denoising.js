@@ -33,7 +33,7 @@
   const gaussian = (x, mean, std) =>
     Math.exp(-0.5 * ((x - mean) / std) ** 2) / (std * Math.sqrt(2 * Math.PI));
 
-  live.mount("live-denoising", (root) => {
+  live.mount("denoising", (root) => {
     let state;
     const view = live.canvas(root, {
       label: "",
@@ -43,7 +43,7 @@
     live.drag(view.canvas, (x) => {
       where.value = (2 * x - 1) * REACH;
       update();
-    }, "pan-y");
+    });
     const status = live.status(root);
     const controls = live.element(root, "div", { class: "live-controls" });
     const steps = live.slider(controls, {
@@ -88,6 +88,7 @@
       set(4, 0.3, 0.3), set(200, 0.3, 0.3), set(8, 0.3, 0.3), set(4, 1, 0.3), set(4, 0.25, 0.3),
       set(1, 1, 0.3),
     ]);
+    live.remember(root, { T: steps, t: time, x: where });
     update();
   });
 

@@ -18,12 +18,41 @@
     }
   };
 
-  const mount = (name) => live.mount(`live-${name}`, (root) => {
+  const mount = (name) => live.mount(name, (root) => {
     const model = live.model(root.dataset.model);
     const [channels, size] = model.shape;
-    const across = Math.max(10, (model.T + 1) * channels); // one channel need not fill the width
-    const controls = live.element(root, "div", { class: "live-controls" });
+    const thumb = channels > 1 ? 1 / channels : 1; // noise needs no more room than one large digit
+    const across = (model.T * thumb + 1) * channels;
+    const wide = Math.max(7, across); // in large digits; one channel need not fill the width
     let [seed, chain] = [1, null];
+    const view = live.canvas(root, {
+      label: "",
+      ratio: () => (ROWS + 0.35) / wide,
+      draw: (context, width, height, colour) => {
+        context.clearRect(0, 0, width, height);
+        const cell = width / wide;
+        const left = (k) => k * channels * thumb * cell; // of x_T, x_{T-1}, ..
+        const scale = (k) => (k < model.T ? thumb : 1);
+        context.imageSmoothingEnabled = false;
+        [context.fillStyle, context.textAlign] = [colour("ink"), "center"];
+        for (let k = 0; k <= model.T; k++)
+          context.fillText(live.x(model.T - k), left(k) + 0.5 * channels * cell * scale(k), 0.25 * cell + 2);
+        if (!chain) return;
+        const small = document.createElement("canvas");
+        [small.width, small.height] = [channels * size, size];
+        const pixels = small.getContext("2d");
+        chain.forEach((x, k) => {
+          for (let row = 0; row < ROWS; row++) {
+            pixels.putImageData(picture(x, row), 0, 0);
+            const size = scale(k) * cell;
+            const top = (row + 0.35) * cell + (cell - size) / 2 + 2;
+            context.drawImage(small, left(k) + 2, top, channels * size - 4, size - 4);
+          }
+        });
+      },
+    });
+    const status = live.status(root);
+    const controls = live.element(root, "div", { class: "live-controls" });
     live.button(controls, `Draw ${ROWS} ${name}`, () => sample(seed + 1));
     const shared = live.slider(controls, {
       label: "Share the chain",
@@ -35,30 +64,6 @@
       min: -1, max: model.classes - 1, step: 1, value: 3,
       show: (label) => (label < 0 ? "any" : String(label)),
     }, () => sample(seed));
-    const view = live.canvas(root, {
-      label: "",
-      ratio: () => (ROWS + 0.35) / across,
-      draw: (context, width, height, colour) => {
-        context.clearRect(0, 0, width, height);
-        const cell = width / across;
-        context.imageSmoothingEnabled = false;
-        [context.fillStyle, context.textAlign] = [colour("ink"), "center"];
-        for (let k = 0; k <= model.T; k++)
-          context.fillText(live.x(model.T - k), (k + 0.5) * channels * cell, 0.25 * cell + 2);
-        if (!chain) return;
-        const small = document.createElement("canvas");
-        [small.width, small.height] = [channels * size, size];
-        const pixels = small.getContext("2d");
-        chain.forEach((x, k) => {
-          for (let row = 0; row < ROWS; row++) {
-            pixels.putImageData(picture(x, row), 0, 0);
-            const [left, top] = [k * channels * cell + 2, (row + 0.35) * cell + 2];
-            context.drawImage(small, left, top, channels * cell - 4, cell - 4);
-          }
-        });
-      },
-    });
-    const status = live.status(root);
 
     /** Image `row` of x, its channels side by side in grey. */
     function picture(x, row) {
@@ -86,6 +91,8 @@
       live[`${name}Now`] = { chain, label, milliseconds: took }; // for the tests
       view.redraw();
     }
+    const drawn = { get value() { return seed; }, set value(number) { seed = number; } };
+    live.remember(root, asked ? { seed: drawn, shared, asked } : { seed: drawn, shared });
     sample(seed);
   });
   for (const name of ["images", "digits"]) mount(name);

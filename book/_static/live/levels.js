@@ -12,7 +12,7 @@
     live.lineData(0.05, [1]), live.lineData(0.005, [1, 0.1]), live.lineData(0.0005, [1, 0.1, 0.01]),
   ];
 
-  live.mount("live-levels", (root) => {
+  live.mount("levels", (root) => {
     let [scales, levels, spacing, state] = [0, [], "paper", null];
     let [asked, searching] = [0, null]; // a frame; the state of a search
     const smallest = () => 0.4 * DATA[scales].std;

@@ -16,17 +16,23 @@
   /** The name of x_k, with a subscript that canvases and buttons can show. */
   live.x = (k) => `x${[..."₀₁₂₃₄₅₆₇₈₉"][k]}`;
 
-  /** Replace the static picture in #id by what `start` builds, once the page is there. */
-  live.mount = function (id, start) {
-    const begin = () => {
-      const root = document.getElementById(id);
-      root.replaceChildren();
-      start(root);
-      root.dataset.ready = "yes";
-      live.readyAt = performance.now(); // milliseconds since the page was asked for; for the tests
+  /** Say how the widget `name` is built into its element; loader.js calls it in time. */
+  live.mount = (name, start) => (live.widgets[name] = start);
+
+  /** Whether the reader asked their system for less motion. */
+  live.calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+  /** Keep these controls, by name, in the page's address, and set them as it says. */
+  live.remember = function (root, controls) {
+    const [id, ...said] = location.hash.slice(1).split("&");
+    const given = id === root.id ? Object.fromEntries(said.map((pair) => pair.split("="))) : {};
+    for (const [name, control] of Object.entries(controls))
+      if (name in given && Number.isFinite(Number(given[name]))) control.value = Number(given[name]);
+    const write = () => {
+      const pairs = Object.entries(controls).map(([name, { value }]) => `&${name}=${+value.toFixed(3)}`);
+      history.replaceState(null, "", `#${root.id}${pairs.join("")}`);
     };
-    if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
-    else begin();
+    for (const event of ["change", "click"]) root.addEventListener(event, () => setTimeout(write));
   };
 
   /** A labelled slider; `show` turns its number into the text beside it. */
@@ -52,6 +58,27 @@
       set value(number) {
         input.value = number;
         tell();
+      },
+    };
+  };
+
+  /** A picture that moves: show(share) from 0 to 1 in `seconds`, a frame at a time; a new call
+      stops the last, and where less motion is asked for there is only its end. */
+  live.motion = function () {
+    let frame = 0;
+    return {
+      stop: () => cancelAnimationFrame(frame),
+      play(seconds, show) {
+        this.stop();
+        if (live.calm()) return show(1);
+        const begin = performance.now();
+        const next = (now) => {
+          const share = Math.min(1, Math.max(0, (now - begin) / (1000 * seconds)));
+          show(share);
+          if (share < 1) frame = requestAnimationFrame(next);
+        };
+        show(0);
+        frame = requestAnimationFrame(next);
       },
     };
   };
@@ -87,6 +114,7 @@
   /** Give each item of the list after #id a button that does what the item tells the reader to. */
   live.tries = function (id, deeds) {
     const items = document.querySelectorAll(`#${id} ~ ol > li, #${id} ol > li`);
+    if (!items.length) return; // in a chapter the list stays on the widget's own page
     deeds.forEach((deed, k) => {
       const words = items[k].querySelector("strong")?.textContent ?? items[k].textContent;
       const button = live.button(items[k].querySelector("p") ?? items[k], "Show", deed);
@@ -112,7 +140,8 @@
       const height = Math.round(width * (typeof ratio === "function" ? ratio(width) : ratio));
       const scale = globalThis.devicePixelRatio || 1;
       canvas.style.height = `${height}px`;
-      [canvas.width, canvas.height] = [width * scale, height * scale];
+      if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale))
+        [canvas.width, canvas.height] = [Math.round(width * scale), Math.round(height * scale)];
       context.setTransform(scale, 0, 0, scale, 0, 0);
       context.font = `13px ${style().getPropertyValue("--pst-font-family-base") || "sans-serif"}`;
       draw(context, width, height, colour);
@@ -124,24 +153,38 @@
     return { canvas, redraw, describe: (text) => canvas.setAttribute("aria-label", text) };
   };
 
-  /** Call moved(x, y), both 0..1 from the top left, while a pointer is down on `canvas`.
-      `touch` says which ways a finger may still move the page. */
-  live.drag = function (canvas, moved, touch = "none") {
-    const at = (event) => {
+  /** Call moved(x, y), both 0..1 from the top left, while a pointer drags on `canvas`, and where
+      it is pressed. `handle` gives the place that a finger can take hold of; from anywhere else a
+      finger scrolls the page, as it does up and down where there is no handle. */
+  live.drag = function (canvas, moved, handle = null) {
+    const place = ({ clientX, clientY }) => {
       const box = canvas.getBoundingClientRect();
       const share = (value, size) => Math.min(1, Math.max(0, value / size));
-      moved(share(event.clientX - box.left, box.width), share(event.clientY - box.top, box.height));
+      return [share(clientX - box.left, box.width), share(clientY - box.top, box.height)];
     };
-    canvas.style.touchAction = touch;
+    const held = (event) => {
+      const [[x, y], [u, v]] = [place(event), handle()];
+      return Math.hypot((x - u) * canvas.clientWidth, (y - v) * canvas.clientHeight) < 36;
+    };
+    let dragging = false;
+    canvas.style.touchAction = "pan-y";
     canvas.style.cursor = "grab";
+    if (handle)
+      canvas.addEventListener("touchstart", (event) => {
+        if (held(event.touches[0])) event.preventDefault(); // this finger drags, and does not scroll
+      }, { passive: false });
     canvas.addEventListener("pointerdown", (event) => {
+      dragging = !handle || event.pointerType !== "touch" || held(event);
+      if (!dragging) return;
       canvas.setPointerCapture(event.pointerId);
-      at(event);
+      moved(...place(event));
     });
-    canvas.addEventListener("pointermove", (event) => event.buttons && at(event));
+    canvas.addEventListener("pointermove", (event) => dragging && event.buttons && moved(...place(event)));
+    canvas.addEventListener("click", (event) => moved(...place(event))); // a tap
   };
 
-  /** Dots (flat array x, y, x, y, ..) of the plane inside +-reach, in the square at (left, top). */
+  /** Dots (flat array x, y, x, y, ..) of the plane inside +-reach, in the square at (left, top);
+      the small ones are squares, which a canvas draws ten times as fast. */
   live.dots = function (context, points, { left, top, size, reach, radius, fill, alpha = 0.5 }) {
     context.save();
     context.beginPath();
@@ -151,9 +194,12 @@
     for (let k = 0; k < points.length; k += 2) {
       const x = left + (size * (points[k] + reach)) / (2 * reach);
       const y = top + (size * (reach - points[k + 1])) / (2 * reach);
-      context.beginPath();
-      context.arc(x, y, radius, 0, 2 * Math.PI);
-      context.fill();
+      if (radius < 3) context.fillRect(x - radius, y - radius, 2 * radius, 2 * radius);
+      else {
+        context.beginPath();
+        context.arc(x, y, radius, 0, 2 * Math.PI);
+        context.fill();
+      }
     }
     context.restore();
   };

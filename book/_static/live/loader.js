@@ -1,0 +1,55 @@
+/* On every page, and nothing to do on most: an element `<div class="live" id="live-NAME">` is given
+   the scripts of its widget when it comes near the window, and then the widget itself. */
+(function () {
+  "use strict";
+  const live = (globalThis.ddganLive ??= {});
+  const PLANE = ["mixture", "ddgan", "ui", "points"];
+  const SCRIPTS = {
+    denoising: ["mixture", "ui", "denoising"],
+    levels: ["mixture", "ui", "chain", "levels-found", "levels"],
+    plane: [...PLANE, "gaussians", "plane"],
+    step: [...PLANE, "gaussians", "step"],
+    training: [...PLANE, "trainer", "training-recipe", "training"],
+    images: ["ddgan", "ui", "images-model", "images"],
+    digits: ["ddgan", "ui", "digits-model", "images"],
+  };
+  const folder = new URL(".", document.currentScript.src);
+  const loaded = new Map();
+  live.widgets = {}; // by name, each a function of the element
+
+  const load = (name) => {
+    if (!loaded.has(name))
+      loaded.set(name, new Promise((done, failed) => {
+        const script = document.createElement("script");
+        Object.assign(script, { src: new URL(`${name}.js`, folder), async: false, onload: done, onerror: failed });
+        document.head.append(script); // async: false keeps their order
+      }));
+    return loaded.get(name);
+  };
+
+  async function start(root) {
+    const name = root.id.slice("live-".length);
+    await Promise.all(SCRIPTS[name].map(load));
+    root.replaceChildren();
+    live.widgets[name](root);
+    root.dataset.ready = "yes";
+    live.readyAt = performance.now(); // milliseconds since the page was asked for; for the tests
+  }
+
+  const begin = () => {
+    const roots = [...document.querySelectorAll(".live[id^=live-]")];
+    const near = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        near.unobserve(target);
+        start(target);
+      }
+    }, { rootMargin: "400px" });
+    roots.forEach((root) => near.observe(root));
+    // An address with a widget's state leads to the widget: #live-plane&seed=3
+    const [asked] = location.hash.slice(1).split("&");
+    if (location.hash.includes("&")) roots.find(({ id }) => id === asked)?.scrollIntoView();
+  };
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
+  else begin();
+})();
