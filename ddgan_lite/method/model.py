@@ -247,7 +247,7 @@ class DDGAN(nn.Module):
         whole = y.dtype == torch.long and y.shape in ((), (n,))
         if not whole or y.min() < 0 or y.max() >= classes + y.ndim:
             raise ValueError(
-                f"labels must be one of 0..{classes - 1} for all or {n} of them, got {labels!r}."
+                f"labels must be one of 0..{classes - 1} or {n} of them, got {labels!r}."
             )
         return y.expand(n)
 
