@@ -64,8 +64,7 @@ class DDGAN(nn.Module):
         if len(weights) != config.num_steps or not valid:
             raise ValueError(
                 f"step_weights must hold one non-negative number for each of the "
-                f"{config.num_steps} steps (num_steps), got {step_weights}. With step_weights=None "
-                "all steps are equally frequent."
+                f"{config.num_steps} steps, got {step_weights}; step_weights=None is uniform."
             )
         self.step_weights = weights
 
