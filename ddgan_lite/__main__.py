@@ -118,7 +118,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--data", help=f"{', '.join(DATA)}, {places}")
     train.add_argument("--root", default="data", help="where published sets lie or go (data)")
     train.add_argument("--out", help="the run's folder (runs/PRESET or runs/PRESET-quick)")
-    train.add_argument("--start", help="another run, whose networks are the initial ones")
+    train.add_argument(
+        "--start", help="networks to begin with: a run, a checkpoint, a file kept for training"
+    )
     train.add_argument(
         "--flip",
         action=argparse.BooleanOptionalAction,

@@ -340,7 +340,7 @@ def test_models_and_options_that_do_not_fit(trained, published, tmp_path, answer
     line = ["train", "gaussians", "--out", str(points), "--steps", "1", *tiny.as_options(**POINTS)]
     assert main(line) == 0
     for line, sentence in (
-        (["sample", points], "draws points of shape (2,), not images"),
+        (["sample", points], f"(2,), not images. In Python: DDGAN.load({str(points)!r})"),
         (["sample", trained, "--n", 0], "--n must be at least 1, got 0"),
         (["sample", trained, "--batch", 0], "--batch must be at least 1, got 0"),
         (["sample", trained, "--columns", 0], "--columns must be at least 1, got 0"),
@@ -356,7 +356,7 @@ def test_models_and_options_that_do_not_fit(trained, published, tmp_path, answer
         (["sample", trained, "--out", tmp_path / "a.jpg"], "--out must be a .png file or a folder"),
         (["convert", path, out, "--num-steps", 0], "error: num_steps must be at least 1 and at "),
         (["convert", path, out], "does not say with how many steps T it was trained"),
-        (["convert", trained / "model.safetensors", out], "one of ours goes to sample, evaluate"),
+        (["convert", trained / "model.safetensors", out], "One of ours goes to sample, evaluate"),
         (["sample", path], "python -m ddgan_lite convert netG_7.pth OUT.safetensors"),
         (["sample", str(trained) + "s"], f"Did you mean {trained}?"),
     ):

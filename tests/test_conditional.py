@@ -124,11 +124,15 @@ def test_sampling_follows_the_labels_in_every_batch():
     ("config", "how", "sentence"),
     [
         (tiny.MLP, {"labels": 0}, "this model was trained without labels"),
-        (CONDITIONAL["mlp"], {"labels": -1}, r"labels must be 1 or 2 of 0\.\.2, got -1"),
-        (CONDITIONAL["mlp"], {"labels": 3}, r"labels must be 1 or 2 of 0\.\.2, got 3"),
-        (CONDITIONAL["mlp"], {"labels": [0, 4]}, r"labels must be 1 or 2 of 0\.\.2, got"),
-        (CONDITIONAL["mlp"], {"labels": [0, 1, 2]}, r"labels must be 1 or 2 of 0\.\.2"),
-        (CONDITIONAL["mlp"], {"labels": 0.5}, r"labels must be 1 or 2 of 0\.\.2"),
+        (CONDITIONAL["mlp"], {"labels": -1}, r"labels must be one of 0\.\.2 or 2 of them, got -1"),
+        (CONDITIONAL["mlp"], {"labels": 3}, r"labels must be one of 0\.\.2 or 2 of them, got 3"),
+        (
+            CONDITIONAL["mlp"],
+            {"labels": [0, 4]},
+            r"labels must be one of 0\.\.2 or 2 of them",
+        ),
+        (CONDITIONAL["mlp"], {"labels": [0, 1, 2]}, r"labels must be one of 0\.\.2"),
+        (CONDITIONAL["mlp"], {"labels": 0.5}, r"labels must be one of 0\.\.2"),
         (CONDITIONAL["mlp"], {"guidance": 2.0}, "guidance is a finite number and needs labels"),
         (CONDITIONAL["mlp"], {"labels": 0, "guidance": float("nan")}, "guidance is a finite"),
     ],
@@ -314,7 +318,7 @@ def test_the_command_line_draws_what_it_is_asked_for(tmp_path, capsys):
     assert len(list((tmp_path / "many").glob("*.png"))) == 3
     free = tiny.model(CONFIGS["conv"]).save(tmp_path / "free.safetensors")
     for model, wrong, sentence in (
-        (file, ["--label", "10"], "error: labels must be 1 or 64 of 0..9, got 10.\n"),
+        (file, ["--label", "10"], "error: --label must be one of 0..9, got 10.\n"),
         (file, ["--guidance", "2"], "error: guidance is a finite number and needs labels"),
         (free, ["--label", "3"], "error: this model was trained without labels"),
     ):

@@ -592,6 +592,16 @@ def test_a_function_of_ones_own_makes_the_features(own):
     assert fid["fid"] == pytest.approx(found["fid"], rel=1e-4)
 
 
+def test_the_inception_score_is_left_out_where_there_are_no_logits(own, command, capsys):
+    name = f"{own(MEANS)}:embed"
+    found = scores(small_model(), extractor=name)
+    assert {"fid", "kid", "recall", "coverage"} < found.keys() and "is" not in found
+    capsys.readouterr()
+    assert command("--n", "10", "--extractor", name) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed.keys() == found.keys()
+
+
 def test_the_weights_of_ones_own_network_are_in_the_checksum(own, tmp_path):
     text = """
 import torch
@@ -624,7 +634,7 @@ def test_a_judge_makes_features_of_what_it_reads(rng):
 @pytest.mark.parametrize(
     ("function", "options", "sentence"),
     [
-        ("embed", {}, "gives no logits: leave isc out, or return a pair"),
+        ("embed", {"metrics": ["isc"]}, r"no logits, which isc needs: leave .* \(--metrics\), or"),
         (
             "flat",
             {"metrics": ["fid"]},

@@ -139,7 +139,7 @@ def test_the_page_is_the_card_between_what_the_hub_and_what_a_reader_needs(file)
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())[
         "project"
     ]
-    assert f"pip install git+{project['urls']['Repository']}\n" in page
+    assert f"pip install git+{project['urls']['Repository']}@v{project['version']}\n" in page
 
 
 @pytest.mark.parametrize("name", ["model", "a/b/c", "you/", "https://there/you/model", "../up"])

@@ -83,7 +83,7 @@ def test_it_is_a_pipeline_of_diffusers():
     [
         ({"num_inference_steps": 50}, "takes 4 steps and no other number"),
         ({"output_type": "latent"}, 'must be "pil", "np" or "pt", got \'latent\''),
-        ({"class_labels": 6}, r"labels must be 1 or 2 of 0\.\.4"),
+        ({"class_labels": 6}, r"labels must be one of 0\.\.4 or 2 of them"),
         ({"guidance_scale": 2.0}, "needs labels"),
         ({"generator": [torch.Generator()]}, "1 generators do not make 2 images"),
         ({"batch_size": 0}, "n must be at least 1"),

@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 import math
 import random
+import re
+import shutil
 import signal
 import threading
 
@@ -591,7 +593,17 @@ def test_what_no_run_can_start_from_is_refused(done, tmp_path):
         go(points(), tmp_path / "a", start=tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match="There is no checkpoint file at"):
         go(points(), tmp_path / "a", start=tmp_path / "absent")
-    with pytest.raises(CheckpointError, match="does not fit"):
-        go(points(width=24), tmp_path / "a", start=folder)
-    with pytest.raises(CheckpointError, match="without its discriminator: to go on"):
-        go(points(), tmp_path / "a", start=folder / "model.safetensors")
+    newest = checkpoints.history(folder / "checkpoints")[-1]
+    for changes, sentence in (
+        ({"width": 24}, f"{newest} holds networks with width=16, this run has 24."),
+        ({"num_steps": 4, "latent_dim": 5}, "num_steps=3 and latent_dim=4, this run has 4 and 5."),
+    ):
+        with pytest.raises(CheckpointError, match=re.escape(sentence) + "$"):
+            go(points(**changes), tmp_path / "a", start=folder)
+    for keeps in (folder / "model.safetensors", tmp_path / "alone.safetensors"):
+        shutil.copy(folder / "model.safetensors", tmp_path / "alone.safetensors")
+        named = f" of its run, {newest}, or" if keeps.parent == folder else " of its run, or"
+        with pytest.raises(CheckpointError, match=re.escape(named)):
+            go(points(), tmp_path / "a", start=keeps)
+        with pytest.raises(CheckpointError, match=re.escape(named)):
+            DDGAN.load(keeps, keep="training")

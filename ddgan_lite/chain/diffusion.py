@@ -99,7 +99,8 @@ class Diffusion:
             if len(levels) != num_steps + 1 or not rising:
                 raise ValueError(
                     f"noise_levels must hold one positive number for each of the {num_steps} "
-                    f"steps, every one larger than the one before, got {tuple(noise_levels)}."
+                    f"steps, every one larger than the one before, got "
+                    f"{tuple(noise_levels)}. noise_levels=None is the paper's schedule."
                 )
             log_alpha_bar = -torch.log1p(levels**2)
         self.alpha_bar = log_alpha_bar.exp()

@@ -75,7 +75,7 @@ def evaluate_arguments(command: Callable) -> None:
     scores.add_argument("--size", type=int, help="side, to scale and cut two sets to (as they are)")
     scores.add_argument("--seed", type=int, default=0, help="of the noise (0)")
     scores.add_argument(
-        "--metrics", nargs="+", choices=METRICS, default=list(METRICS), help="which ones (all)"
+        "--metrics", nargs="+", choices=METRICS, help="which ones (all; isc only with logits)"
     )
     scores.add_argument(
         "--extractor",
@@ -100,7 +100,12 @@ def _sample(args: argparse.Namespace) -> None:
             raise ValueError(f"--{name} must be at least 1, got {value}.")
     model = DDGAN.load(args.model).to(args.device or process.device)
     if len(model.config.shape) != 3:
-        raise ValueError(f"{args.model} draws points of shape {model.config.shape}, not images.")
+        raise ValueError(
+            f"{args.model} draws points of shape {model.config.shape}, not images. In Python: "
+            f"DDGAN.load({str(args.model)!r}).sample(100)."
+        )
+    if args.label is not None and model.classes and not 0 <= args.label < model.classes:
+        raise ValueError(f"--label must be one of 0..{model.classes - 1}, got {args.label}.")
     how = {"labels": args.label, "guidance": args.guidance, "batch_size": args.batch}
     how["seed"] = args.seed
     if picture:
@@ -137,7 +142,8 @@ def _evaluate(args: argparse.Namespace) -> None:
             known = ", ".join(IMAGE_SETS)
             raise ValueError(f"{real} is no fixed set of images: give {known} or a folder.")
     few = 4 <= min(len(samples), len(data)) < ENOUGH
-    options["metrics"] = {*args.metrics, *(["bias"] if few and "fid" in args.metrics else [])}
+    if args.metrics is not None:
+        options["metrics"] = {*args.metrics, *(["bias"] if few and "fid" in args.metrics else [])}
     options["process"] = process
     if isinstance(samples, Images):
         scores = score(samples, data, device=device, **options)

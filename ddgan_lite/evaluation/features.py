@@ -54,6 +54,7 @@ def feature_network(
     name: str,
     metrics: Sequence[str],
     *,
+    optional: Sequence[str] = (),
     weights: str | os.PathLike | None = None,
     device: torch.device | str = "cpu",
 ) -> FeatureNetwork:
@@ -66,6 +67,7 @@ def feature_network(
             (n, C, H, W) and returns their features (n, d), or, for the Inception score, a pair of
             the features and the logits of classes (n, k).
         metrics: by torch-fidelity's names.
+        optional: those of them that a function need not give the output for.
         weights: a file for the network, if torch-fidelity knows it.
         device: where it runs.
 
@@ -96,10 +98,11 @@ def feature_network(
 
         told = f"{Path(name).name} (sha256 {_short(Path(name).read_bytes())})"
         return FeatureNetwork(told, layers, read, SHAPE)
-    return FeatureNetwork(*_function(name, layers, device))
+    needed = {layers[metric] for metric in metrics if metric not in optional}
+    return FeatureNetwork(*_function(name, layers, needed, device))
 
 
-def _function(name: str, layers: dict[str, str], device: torch.device) -> tuple:
+def _function(name: str, layers: dict[str, str], needed: set[str], device: torch.device) -> tuple:
     """What a FeatureNetwork around the "module:function" of a user is made of."""
     module_name, _, attribute = name.partition(":")
     try:
@@ -120,9 +123,12 @@ def _function(name: str, layers: dict[str, str], device: torch.device) -> tuple:
         made = function(images)
         made = (made,) if isinstance(made, Tensor) else made
         outputs = dict(zip(("features", "logits"), made, strict=False))
-        for layer in set(layers.values()):
-            if layer not in outputs:
-                raise ValueError(f"{name} gives no logits: leave isc out, or return a pair.")
+        if needed - outputs.keys():
+            raise ValueError(
+                f"{name} gives no logits, which isc needs: leave isc out of the metrics "
+                "(--metrics), or return a pair of the features and the logits."
+            )
+        for layer in outputs.keys() & set(layers.values()):
             shape = tuple(outputs[layer].shape)
             if len(shape) != 2 or shape[0] != len(images) or shape[1] < 2:
                 raise ValueError(
@@ -224,6 +230,8 @@ def features_of(
 ) -> dict[str, Tensor]:
     """The outputs of a feature network for all images, on the CPU: name -> (N, d).
 
+    Those that its metrics want and that it gives.
+
     Args:
         images: all of them are looked at, none mirrored.
         network: :func:`feature_network`.
@@ -252,7 +260,7 @@ def features_of(
     for start in range(index * CHUNK, len(images), number * CHUNK):
         chunk = images.load(torch.arange(start, min(start + CHUNK, len(images))))
         parts = [network.run(part.to(device)) for part in chunk.split(batch_size)]
-        wanted = set(network.layers.values())
+        wanted = parts[0].keys() & set(network.layers.values())
         found[start] = {layer: torch.cat([part[layer].cpu() for part in parts]) for layer in wanted}
         if not all(values.isfinite().all() for values in found[start].values()):
             raise ValueError(f"{network.told} gives values that are not finite.")

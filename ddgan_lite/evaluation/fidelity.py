@@ -39,7 +39,7 @@ def score(
     real: Images,
     *,
     seed: int = 0,
-    metrics: Sequence[str] = tuple(METRICS),
+    metrics: Sequence[str] | None = None,
     weights: str | os.PathLike | None = None,
     extractor: str = INCEPTION,
     batch_size: int = 64,
@@ -59,7 +59,8 @@ def score(
             about too high (:func:`~ddgan_lite.evaluation.metrics.frechet_bias`), ``"isc"``
             (Salimans et al. 2016, 10 splits), ``"kid"`` (Binkowski et al. 2018, 100 subsets),
             ``"prc"``, precision and recall (Kynkäänniemi et al. 2019, 3 neighbours), ``"dnc"``,
-            density and coverage (Naeem et al. 2020, 5 neighbours).
+            density and coverage (Naeem et al. 2020, 5 neighbours). Left out: all of them, without
+            ``"isc"`` where a function gives no logits.
         weights: file with the weights of the feature network. Those of Inception are downloaded
             if it is left out; their SHA-256 begins with 6726825d.
         extractor: the feature network of every metric: a name in torch-fidelity, the file of a
@@ -87,7 +88,8 @@ def score(
             ...
         ValueError: isc needs at least 10 samples and as many real images, got n = 9 and 9 in dark.
     """
-    shape = tuple(real.shape)
+    optional = ("isc",) if metrics is None else ()
+    metrics, shape = tuple(METRICS) if metrics is None else metrics, tuple(real.shape)
     if not metrics or not set(metrics) <= set(METRICS):
         raise ValueError(f"metrics must be some of {', '.join(METRICS)}, got {metrics!r}.")
     if shape != tuple(images.shape) or shape[0] not in (1, 3):
@@ -116,12 +118,14 @@ def score(
     alone = contextlib.nullcontext() if process is None else process.local_main_process_first()
     with torch.random.fork_rng(devices=[]):
         with alone:  # one process of each machine downloads; the others find it done
-            network = feature_network(extractor, metrics, weights=weights, device=device)
+            how = {"optional": optional, "weights": weights, "device": device}
+            network = feature_network(extractor, metrics, **how)
         shared = {"batch_size": batch_size, "device": device, "process": process}
         ours = features_of(images, network, **shared)
         theirs = {} if set(metrics) == {"isc"} else features_of(real, network, **shared)
     if process is not None and not process.is_main_process:
         return {}
+    metrics = [metric for metric in metrics if network.layers[metric] in ours]
     subset, found = min(1000, len(images), len(real)), {}
     for metric in set(metrics):
         x, y = ours[network.layers[metric]], theirs.get(network.layers[metric])

@@ -11,7 +11,7 @@ FILE = "model.safetensors"  # what DDGAN.load("owner/name") asks for
 USE = """## Use
 
 ```python
-# pip install git+{repository}
+# pip install git+{repository}@v{version}
 from ddgan_lite import DDGAN
 
 samples = DDGAN.load("{name}").sample(16)
@@ -44,8 +44,9 @@ def readme(source: str | os.PathLike, name: str) -> str:
         raise ValueError(f"a model on the hub is called owner/name, not {name!r}.")
     about = ModelCardData(library_name="ddgan_lite", tags=["denoising-diffusion-gan"]).to_yaml()
     _, table = card(source).split("\n", 1)
-    links = dict(link.split(", ") for link in metadata("ddgan-lite").get_all("Project-URL"))
-    use = USE.format(name=name, repository=links["Repository"])
+    ours = metadata("ddgan-lite")
+    links = dict(link.split(", ") for link in ours.get_all("Project-URL"))
+    use = USE.format(name=name, repository=links["Repository"], version=ours["Version"])
     return f"---\n{about.strip()}\n---\n\n# {name.split('/')[1]}\n{table}\n\n{use}"
 
 

@@ -137,7 +137,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         start = file.read(9)
     if start[8:] == b"{" and int.from_bytes(start[:8], "little") < size:
         raise ValueError(
-            "it is a safetensors file: one of ours goes to sample, evaluate and card as it is."
+            "it is a safetensors file. One of ours goes to sample, evaluate and card as it is; of "
+            "a published generator only the torch file (.pth) can be converted."
         )
     found = None
     try:

@@ -64,7 +64,7 @@ class DDGAN(nn.Module):
         if len(weights) != config.num_steps or not valid:
             raise ValueError(
                 f"step_weights must hold one non-negative number for each of the "
-                f"{config.num_steps} steps, got {step_weights}."
+                f"{config.num_steps} steps, got {step_weights}; step_weights=None is uniform."
             )
         self.step_weights = weights
 
@@ -245,7 +245,9 @@ class DDGAN(nn.Module):
             raise ValueError("this model was trained without labels: none can be asked for.")
         whole = y.dtype == torch.long and y.shape in ((), (n,))
         if not whole or y.min() < 0 or y.max() >= classes + y.ndim:
-            raise ValueError(f"labels must be 1 or {n} of 0..{classes - 1}, got {labels!r}.")
+            raise ValueError(
+                f"labels must be one of 0..{classes - 1} or {n} of them, got {labels!r}."
+            )
         return y.expand(n)
 
     @torch.no_grad()

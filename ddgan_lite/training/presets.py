@@ -246,10 +246,28 @@ def preset(name: str, *, quick: bool = False, **changes: object) -> Preset:
             raise ValueError(_unknown("key", key, fields))
         part, field = fields[key]
         sorted_changes[part][key] = fitting(key, value, field.type, getattr(parts[part], key))
+    _check_steps(name, chosen, changes)
     config, settings = (
         replace(parts[part], **sorted_changes[part]) for part in ("config", "settings")
     )
     return replace(chosen, config=config, settings=settings, **sorted_changes[""])
+
+
+def _check_steps(name: str, chosen: Preset, changes: dict[str, object]) -> None:
+    """Refuse another T beside the preset's own numbers for each step."""
+    lists = {
+        "noise_levels": getattr(chosen.config, "noise_levels", None),
+        "step_weights": chosen.step_weights,
+    }
+    steps, had = changes.get("num_steps"), chosen.config.num_steps
+    stale = [key for key, own in lists.items() if own is not None and key not in changes]
+    if stale and steps not in (None, had):
+        raise ValueError(
+            f"the preset {name} has {' and '.join(stale)} for its {had} steps: with num_steps="
+            f"{steps} give others, {steps} numbers each, or None for what the paper does: "
+            f"{' '.join(f'--set {key}=None' for key in stale)}, in Python "
+            f"{', '.join(f'{key}=None' for key in stale)}."
+        )
 
 
 def parse(assignments: list[str]) -> dict[str, object]:

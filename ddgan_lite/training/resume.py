@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ddgan_lite.files import checkpoints
 from ddgan_lite.method.model import DDGAN
-from ddgan_lite.networks import describe, described
+from ddgan_lite.networks import Config, describe, described
 from ddgan_lite.training.settings import SPEED, TrainSettings
 from ddgan_lite.training.trainer import Trainer
 
@@ -225,12 +225,33 @@ def begin_with(model: DDGAN, source: str | os.PathLike) -> None:
         if not history:
             raise FileNotFoundError(f"The folder {path} holds no training checkpoint.")
         path = history[-1]
-    tensors, _ = checkpoints.read(path)
+    tensors, header = checkpoints.read(path)
     checkpoints.check_trainable(path, tensors)
     for name in ("generator", "discriminator"):
         network, part = getattr(model, name), checkpoints.section(tensors, name)
-        checkpoints.check_names(path, part, network.state_dict())
+        try:
+            checkpoints.check_names(path, part, network.state_dict())
+        except checkpoints.CheckpointError as error:
+            other = _differences(header, model.config)
+            if not other:  # it does not fit what it says of itself
+                raise
+            theirs, ours = (" and ".join(words) for words in zip(*other, strict=True))
+            raise checkpoints.CheckpointError(
+                f"{path} holds networks with {checkpoints.plain(theirs)}, this run has {ours}."
+            ) from error
         network.load_state_dict(part)
+
+
+def _differences(header: dict, config: Config) -> list[tuple[str, str]]:
+    """Where a file's configuration is another: "width=64" and "48". Of two kinds, only these."""
+    try:
+        held, wanted = (describe(each) for each in (described(header), config))
+    except (ValueError, RuntimeError):  # it is none
+        return []
+    if held["kind"] != wanted["kind"]:
+        return [(f"kind={held['kind']}", wanted["kind"])]
+    theirs, ours = held["config"], wanted["config"]
+    return [(f"{key}={theirs[key]}", f"{ours[key]}") for key in ours if theirs[key] != ours[key]]
 
 
 def _networks(trainer: Trainer) -> dict[str, nn.Module]:

@@ -5,7 +5,7 @@ The folder::
     runs/cifar10/
         log.jsonl             one line per log_every steps
         checkpoints/          the newest checkpoints, for going on
-        samples/              a grid of images every save_every steps, always from the same noise
+        samples/              (of images) a grid every save_every steps, always from the same noise
         trackers/             TensorBoard's files, if asked for
         model.safetensors     the finished model, for sampling
 """
