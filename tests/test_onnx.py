@@ -109,3 +109,6 @@ def test_the_sampler_is_a_short_file_that_runs_alone(tmp_path):
     assert done.returncode == 0, done.stderr
     samples = np.load(tmp_path / "samples.npy")
     assert samples.shape == (9, 2) and np.isfinite(samples).all() and samples.std() > 0
+    done = subprocess.run(words[:2], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.endswith("python sample_onnx.py model.onnx 16 samples.npy\n\n")

@@ -40,4 +40,6 @@ def sample(path, n, label=None, guidance=1.0, normal=rng.standard_normal):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     np.save(sys.argv[3], sample(sys.argv[1], int(sys.argv[2])))
