@@ -302,7 +302,7 @@ def test_a_name_that_is_no_file_is_looked_up_on_the_hub(good, monkeypatch):
 
 def test_a_mistyped_file_is_answered_with_the_one_that_is_there(good):
     with pytest.raises(FileNotFoundError, match=f"Did you mean {good}"):
-        DDGAN.load(good.with_name("modle.safetensors"))
+        DDGAN.load(good.with_name("mdel.safetensors"))
 
 
 def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch):

@@ -52,10 +52,10 @@ def described(header: dict) -> Config:
     Example:
         >>> described({"kind": "mlp", "config": {"width": 64}}) == MLPConfig(width=64)
         True
-        >>> described({"kind": "mlp", "config": {"widht": 64}})
+        >>> described({"kind": "mlp", "config": {"wide": 64}})
         Traceback (most recent call last):
             ...
-        ValueError: MLPConfig knows no 'widht'
+        ValueError: MLPConfig knows no 'wide'
     """
     kind, sizes = header.get("kind"), header.get("config")
     if not isinstance(kind, str) or kind not in CONFIGS:
