@@ -35,6 +35,7 @@ ALLOWED = {
     ("live-plane.md", "3"): "the same",
     ("live-denoising.md", "1.6"): "exact, and on the page as soon as the slider is there",
     ("live-denoising.md", "0.03"): "exact, asserted in tests/test_live_chain.py, as its neighbours",
+    ("live-training.md", "2,500"): "TRAINED_IN_THE_PAGE of tools/build_live.py, held by a test",
     ("how-to-use.md", "90"): "the plan of a lecture",
     ("intro.md", "90"): "the plan of a lecture",
     ("teaching.md", "45"): "the plan of a lecture",
