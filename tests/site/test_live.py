@@ -22,7 +22,7 @@ PAGES["live-training"] = ["live-training"]
 CHAPTERS = {
     "03_multimodal_denoising": "live-denoising",
     "04_denoising_diffusion_gan": "live-plane",
-    "06_mode_coverage": "live-images",
+    "06_mode_coverage": "live-digits",
 }
 
 
@@ -351,6 +351,7 @@ def test_two_thousand_samples_are_drawn_and_scored(open_live):
         assert found["modes"] == expected["modes20"]
     assert scores[0]["hq3"] > 0.93 and scores[0]["modes"] == 25
     assert scores[1]["hq3"] < 0.25
+    page.wait_for_selector("text=4 of 4: x₀", timeout=8000)
     text = page.locator("#live-plane [role=status]").inner_text()
     assert f"DDGAN {100 * scores[0]['hq3']:.0f} %" in text
 
