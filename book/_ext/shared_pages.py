@@ -1,4 +1,4 @@
-"""A Sphinx extension: what a page says of itself where its link is shared, and what it spares."""
+"""A Sphinx extension: what a page says of itself where its link is shared."""
 
 import re
 from html import escape, unescape
@@ -49,14 +49,6 @@ def add(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
         )
 
 
-def spare(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document) -> None:
-    """Without a formula on it a page does not load MathJax: myst-nb has it on every page."""
-    if not app.env.get_domain("math").has_equations(page):
-        kept = [file for file in context["script_files"] if "mathjax" not in str(file.filename)]
-        context["script_files"] = kept
-
-
 def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", add)
-    app.connect("html-page-context", spare, priority=900)  # after those that add scripts
     return {"parallel_read_safe": True, "parallel_write_safe": True}
