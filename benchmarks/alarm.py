@@ -10,7 +10,6 @@ one. ``--store`` adds the runs to book/results/bench_alarm.json, in place of tho
 seed and length.
 """
 
-import json
 import time
 from operator import itemgetter
 
@@ -75,12 +74,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=500, help="updates of each")
     args = parser.parse_args()
     seeded.one_thread()
+    command = "python benchmarks/alarm.py --store"
     for seed in seeded.seeds(args):
         row = one(seed, args.steps)
-        print(json.dumps(row), flush=True)
-        if args.store:
-            command = "python benchmarks/alarm.py --store"
-            results.add_rows("bench_alarm", command, [row], itemgetter("seed", "steps"))
+        seeded.keep(row, args, "bench_alarm", command, itemgetter("seed", "steps"))
 
 
 if __name__ == "__main__":

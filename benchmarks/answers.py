@@ -11,13 +11,13 @@ in book/results/bench_answers.json, in place of those with the same data and cha
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
+import seeded
 import torch
 from PIL import Image
 from torch import Tensor
@@ -26,7 +26,6 @@ from torch.nn.functional import softplus
 from ddgan_lite.chain.diffusion import Diffusion, cosine_levels
 from ddgan_lite.data.images import load_images, to_unit
 from ddgan_lite.data.toys import Digits, gaussian_grid
-from ddgan_lite.files import results
 
 SPOT = 0.05  # of the 25 Gaussians; of images, some six grey values of 255
 LEVELS = torch.logspace(-1.5, 3, 28, dtype=torch.float64)
@@ -186,9 +185,7 @@ def main() -> None:
             continue
         for chain_name in args.chains or ("levels", *CHAINS):
             row = {"data": name, **row_of(centres.double(), classes, chain_name, args.most)}
-            print(json.dumps(row), flush=True)
-            if args.store:
-                results.add_rows("bench_answers", command, [row], itemgetter("data", "chain"))
+            seeded.keep(row, args, "bench_answers", command, itemgetter("data", "chain"))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ trained first and kept in runs/awake. Also of samples whose last t steps alone a
 seed and processor. What came out: lab/blind-discriminator.md.
 """
 
-import json
 import time
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -89,6 +88,11 @@ def small(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
+def one_hot(t: Tensor, tables: Tensor) -> Tensor:
+    """t = 1..T (n,) as rows (n, T), T being that of tables (.., T + 1)."""
+    return F.one_hot(t - 1, tables.shape[-1] - 1).float()
+
+
 class Block(nn.Module):
     """Two convolutions beside the identity; with a style, normalised and scaled by it."""
 
@@ -112,9 +116,10 @@ class Block(nn.Module):
 class Generator(nn.Module):
     """G(x_t, t, z) on maps of 8 x 8 and 4 x 4."""
 
-    def __init__(self, recipe: Recipe, game: "Game"):
+    def __init__(self, recipe: Recipe, tables: Tensor):
         super().__init__()
-        self.game, self.correct, w = [game], recipe.correction, recipe.width
+        self.correct, w = recipe.correction, recipe.width
+        self.register_buffer("tables", tables)
         self.mapping = mlp(32 + len(recipe.levels), 128, 128, 2, 0.2)
         self.stem = nn.Conv2d(12, w, 3, padding=1)
         self.down = nn.Conv2d(w, 2 * w, 4, 2, 1)
@@ -124,9 +129,9 @@ class Generator(nn.Module):
         self.out = small(nn.Conv2d(w, 12, 3, padding=1))
 
     def forward(self, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
-        game = self.game[0]
-        skip, out, scale = game.correction[:, t, None, None, None]
-        style = F.leaky_relu(self.mapping(torch.cat([z, game.one_hot(t)], 1)), 0.2)
+        skip, out, scale = self.tables[:, t, None, None, None]
+        step = one_hot(t, self.tables)
+        style = F.leaky_relu(self.mapping(torch.cat([z, step], 1)), 0.2)
         first, second, third, fourth = self.blocks
         large = first(self.stem(F.pixel_unshuffle(scale * x_t, 2)), style)
         h = second(self.down(large), style)
@@ -139,9 +144,10 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """D(x_{t-1}, x_t, t) on the same maps."""
 
-    def __init__(self, recipe: Recipe, game: "Game"):
+    def __init__(self, recipe: Recipe, tables: Tensor):
         super().__init__()
-        self.game, self.news, w = [game], recipe.news, recipe.width
+        self.news, w = recipe.news, recipe.width
+        self.register_buffer("tables", tables)
         self.stem = nn.Conv2d(24, w, 3, padding=1)
         self.step = nn.Linear(len(recipe.levels), w)
         self.down = nn.Conv2d(w, 2 * w, 4, 2, 1)
@@ -149,14 +155,14 @@ class Discriminator(nn.Module):
         self.dense = mlp(32 * w + len(recipe.levels), 1, 256, 2, 0.2)
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        game = self.game[0]
+        step = one_hot(t, self.tables)
         if self.news:
-            a, b, scale = game.news[:, t, None, None, None]
+            a, b, scale = self.tables[:, t, None, None, None]
             x_prev, x_t = a * x_prev - b * x_t, scale * x_t
         h = self.stem(F.pixel_unshuffle(torch.cat([x_prev, x_t], 1), 2))
-        h = self.first(h + self.step(game.one_hot(t))[:, :, None, None])
+        h = self.first(h + self.step(step)[:, :, None, None])
         h = F.leaky_relu(self.second(self.down(F.leaky_relu(h, 0.2))), 0.2)
-        return self.dense(torch.cat([h.flatten(1), game.one_hot(t)], 1)).squeeze(1).float()
+        return self.dense(torch.cat([h.flatten(1), step], 1)).squeeze(1).float()
 
 
 class Game:
@@ -169,17 +175,17 @@ class Game:
             getattr(self.chain, name)
             for name in ("alpha_bar", "posterior_coef_x0", "posterior_coef_xt")
         )
-        self.correction = preconditioning(alpha_bar, STD).float()
+        correction = preconditioning(alpha_bar, STD).float()
         unit = (STD**2 * a**2 + self.chain.posterior_variance).rsqrt()
-        self.news = torch.stack([unit, b * unit, self.correction[2]]).float()
+        news = torch.stack([unit, b * unit, correction[2]]).float()
         self.alpha_bar, self.a = alpha_bar.float(), a.float()
         torch.manual_seed(seed)
         self.rng = torch.Generator().manual_seed(seed)
-        self.generator, self.discriminator = Generator(recipe, self), Discriminator(recipe, self)
+        self.generator, self.discriminator = (
+            Generator(recipe, correction),
+            Discriminator(recipe, news),
+        )
         self.average = EMA(self.generator, recipe.average)
-
-    def one_hot(self, t: Tensor) -> Tensor:
-        return F.one_hot(t - 1, self.steps).float()
 
     def pairs(self) -> tuple[Tensor, ...]:
         """x_0, a true x_{t-1}, its x_t, and t."""
@@ -375,11 +381,7 @@ def main() -> None:
     command = "python benchmarks/awake.py --cifar FOLDER --store"
     for seed, name in ((seed, name) for seed in seeded.seeds(args) for name in args.only):
         row = one(name, seed, images, scale)
-        print(json.dumps(row), flush=True)
-        if args.store:
-            results.add_rows(
-                "bench_awake", command, [row], itemgetter("variant", "seed", "hardware")
-            )
+        seeded.keep(row, args, "bench_awake", command, itemgetter("variant", "seed", "hardware"))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ One JSON object per run, CPU seconds of training included. ``--store`` adds the 
 book/results/bench_distil.json, in place of those with the same seed and processor.
 """
 
-import json
 from operator import itemgetter
 
 import seeded
@@ -33,12 +32,9 @@ def main() -> None:
     """Print one JSON object a run."""
     args = seeded.parser(__doc__, 5).parse_args()
     seeded.one_thread()
+    command = "python benchmarks/distil.py --store"
     for seed in seeded.seeds(args):
-        row = one(seed)
-        print(json.dumps(row), flush=True)
-        if args.store:
-            command = "python benchmarks/distil.py --store"
-            results.add_rows("bench_distil", command, [row], itemgetter("seed", "hardware"))
+        seeded.keep(one(seed), args, "bench_distil", command, itemgetter("seed", "hardware"))
 
 
 if __name__ == "__main__":

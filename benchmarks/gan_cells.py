@@ -8,7 +8,6 @@ row is DDGAN's recipe. One JSON object per run; ``--store`` adds them to the fil
 book/results/bench_gan_cells.json, in place of those with the same cell, budget, seed and processor.
 """
 
-import json
 from operator import itemgetter
 
 import seeded
@@ -63,9 +62,7 @@ def main() -> None:
             if args.only and number not in args.only:
                 continue
             row = one(*cell, seed, args.steps, args.batch)
-            print(json.dumps(row), flush=True)
-            if args.store:
-                results.add_rows("bench_gan_cells", command, [row], same)
+            seeded.keep(row, args, "bench_gan_cells", command, same)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ book/results/bench_gaussians.json, in place of those with the same data, seed an
 variables of ``AVX2`` in tools/execute.py choose another set of instructions.
 """
 
-import json
 import math
 
 import seeded
@@ -79,13 +78,11 @@ def main() -> None:
     seeded.one_thread()
     # The first optimiser of a process imports torch's compiler, some seconds that are no training.
     next(train(PRESETS["gaussians"].build(), gaussian_grid(), PRESETS["gaussians"].settings))
+    command = "python benchmarks/gaussians.py --store, with the options its head lists"
     for name in arguments.data:
         for seed in seeded.seeds(arguments):
             row = one(name, seed, arguments.steps, arguments.samples)
-            print(json.dumps(row), flush=True)
-            if arguments.store:  # after every run: a long series may be stopped
-                command = "python benchmarks/gaussians.py --store, with the options its head lists"
-                results.add_rows("bench_gaussians", command, [row], same)
+            seeded.keep(row, arguments, "bench_gaussians", command, same)
 
 
 if __name__ == "__main__":

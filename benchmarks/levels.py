@@ -9,17 +9,16 @@ book/results/bench_levels.json, in place of those of the same question.
 """
 
 import argparse
-import json
 import math
 import time
 from operator import itemgetter
 
+import seeded
 import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
 from ddgan_lite.chain.mixtures import GaussianMixture
-from ddgan_lite.files import results
 
 LEAST = 0.95  # HQ3 that the objective "weights" insists on
 APART = 0.05  # between the logarithms of two levels
@@ -185,14 +184,12 @@ def main() -> None:
     parser.add_argument("--store", action="store_true", help="keep them in book/results")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    same = itemgetter("scales", "steps", "aim")
     for aim in args.aims:
         for scales in args.scales:
             for steps in args.steps:
                 row = search(scales, steps, aim, args.starts, args.seed, args.evaluations)
-                print(json.dumps(row), flush=True)
-                if args.store:
-                    key = itemgetter("scales", "steps", "aim")
-                    results.add_rows("bench_levels", "python benchmarks/levels.py", [row], key)
+                seeded.keep(row, args, "bench_levels", "python benchmarks/levels.py", same)
 
 
 if __name__ == "__main__":

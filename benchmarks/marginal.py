@@ -7,7 +7,6 @@ answers to a true x_t follow q(x_0 | x_t), which is exact here. ``--store`` adds
 book/results/bench_marginal.json, in place of those with the same row, seed and processor.
 """
 
-import json
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
@@ -209,12 +208,9 @@ def main() -> None:
         parser.error(f"no such row: {', '.join(sorted(unknown))}. Known: {', '.join(ROWS)}.")
     tasks = [(row, s) for s in seeded.seeds(args) for row in args.rows]
     command = "python benchmarks/marginal.py --store"
+    same = itemgetter("row", "seed", "hardware")
     for record in Parallel(args.jobs, return_as="generator")(delayed(one)(*task) for task in tasks):
-        print(json.dumps(record), flush=True)
-        if args.store:
-            results.add_rows(
-                "bench_marginal", command, [record], itemgetter("row", "seed", "hardware")
-            )
+        seeded.keep(record, args, "bench_marginal", command, same)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""What measurements over several seeds share: options, one thread, the seconds of a training."""
+"""What measurements over several seeds share: options, one thread, seconds of a run, its row."""
 
 import argparse
+import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
+
+from ddgan_lite.files import results
 
 
 def parser(description: str, seeds: int, of: str = "runs") -> argparse.ArgumentParser:
@@ -25,6 +28,16 @@ def one_thread() -> None:
     """How small networks run fastest; Adam's averages of idle units decay into slow numbers."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+
+
+def keep(row: dict, args: argparse.Namespace, name: str, command: str, same: Callable) -> None:
+    """Print a run's row; with --store add it to book/results, see results.add_rows.
+
+    After every run, because a long series may be stopped.
+    """
+    print(json.dumps(row), flush=True)
+    if args.store:
+        results.add_rows(name, command, [row], same)
 
 
 def cpu_seconds(loop: Iterable) -> float:

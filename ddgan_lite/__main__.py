@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         made.set_defaults(act=act)
-        if name not in ("card", "convert", "export-js", "export-onnx", "push"):
+        if name in ("train", "sample", "evaluate"):
             made.add_argument(
                 "--device", help="cpu, cuda, cuda:1, mps; left out: the best there is"
             )

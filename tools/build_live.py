@@ -20,7 +20,7 @@ from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.chain.mixtures import GaussianMixture, best_gaussian_sample
 from ddgan_lite.data.toys import gaussian_grid, gaussian_line
 from ddgan_lite.evaluation.metrics import kl_to_uniform
-from ddgan_lite.exchange.javascript import to_javascript
+from ddgan_lite.exchange.javascript import TABLES, json_numbers, to_javascript
 from ddgan_lite.figures import plots
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
@@ -131,10 +131,9 @@ TRAINED_IN_THE_PAGE = {"steps": 2_500, "batch_size": 256}  # a quarter of the pr
 def recipe(chosen: Preset) -> dict:
     """What trainer.js needs of a preset for points in the plane: its numbers and its chain."""
     chain, names = chosen.build().diffusion, ("config", "settings")
-    tables = ("alpha_bar", "posterior_coef_x0", "posterior_coef_xt", "posterior_variance")
     told = {name: dataclasses.asdict(getattr(chosen, name)) for name in names}
-    told |= {table: [None, *getattr(chain, table)[1:].tolist()] for table in tables}
-    return told | {"alpha_bar": chain.alpha_bar.tolist(), "step_weights": chosen.step_weights}
+    told |= {table: json_numbers(getattr(chain, table)) for table in TABLES}
+    return told | {"step_weights": chosen.step_weights}
 
 
 def plane(model: DDGAN, path: Path) -> None:

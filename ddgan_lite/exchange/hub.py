@@ -40,7 +40,7 @@ def readme(source: str | os.PathLike, name: str) -> str:
     """
     from huggingface_hub import ModelCardData  # imported when needed: it takes a while
 
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+    if not re.fullmatch(checkpoints.HUB_NAME, name):
         raise ValueError(f"a model on the hub is called owner/name, not {name!r}.")
     about = ModelCardData(library_name="ddgan_lite", tags=["denoising-diffusion-gan"]).to_yaml()
     _, table = card(source).split("\n", 1)

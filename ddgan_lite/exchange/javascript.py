@@ -11,11 +11,22 @@ import os
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import ConvConfig, MLPConfig, describe
 
-_TABLES = ("alpha_bar", "posterior_coef_x0", "posterior_coef_xt", "posterior_variance")
+TABLES = ("alpha_bar", "posterior_coef_x0", "posterior_coef_xt", "posterior_variance")
+
+
+def json_numbers(table: Tensor) -> list[float | None]:
+    """A table of the chain (T + 1,) as JSON has it, which knows no nan: no step starts from x_0.
+
+    Example:
+        >>> json_numbers(torch.tensor([torch.nan, 0.5]))
+        [None, 0.5]
+    """
+    return [None if value != value else value for value in table.tolist()]
 
 
 def to_javascript(
@@ -46,9 +57,7 @@ def to_javascript(
         kind = type(model.config).__name__
         raise ValueError(f"a page runs networks of MLPConfig or ConvConfig, not of {kind}.")
     path, kind = Path(path), torch.float16 if half else torch.float32
-    tables = {table: getattr(model.diffusion, table).tolist() for table in _TABLES}
-    for values in tables.values():  # JSON knows no nan: no step starts from x_0
-        values[0] = None if values[0] != values[0] else values[0]
+    tables = {table: json_numbers(getattr(model.diffusion, table)) for table in TABLES}
     weights = {
         key: {
             "shape": list(tensor.shape),

@@ -9,6 +9,7 @@ import torch
 from torch.export import Dim
 
 from ddgan_lite.exchange import sample_onnx
+from ddgan_lite.exchange.javascript import json_numbers
 from ddgan_lite.method.model import DDGAN
 
 
@@ -75,7 +76,7 @@ def to_onnx(model: DDGAN, path: str | os.PathLike) -> Path:
         "shape": config.shape,
         "latent_dim": config.latent_dim,
         "classes": model.classes,
-        **{name: [None, *table[1:].tolist()] for name, table in tables.items()},  # no step from x_0
+        **{name: json_numbers(table) for name, table in tables.items()},
     }
     program.model.metadata_props["ddgan_lite"] = json.dumps(about)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,10 @@
 """What a notebook was given from outside."""
 
 import ast
-import difflib
 from collections.abc import Sequence
 from itertools import pairwise
+
+from ddgan_lite.data.named import hint
 
 
 def check_parameters(cells: Sequence[str] | None = None) -> None:
@@ -34,10 +35,9 @@ def check_parameters(cells: Sequence[str] | None = None) -> None:
         known = _assigned(defaults) if given.startswith("# Parameters\n") else []
         unknown = [name for name in _assigned(given) if name not in known] if known else []
         if unknown:
-            close = difflib.get_close_matches(unknown[0], known, n=1)
             raise ValueError(
                 f"unknown parameter {', '.join(unknown)}: this notebook knows {', '.join(known)}."
-                + (f" Did you mean {close[0]}?" if close else "")
+                f"{hint(unknown[0], known)}"
             )
 
 

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 FORMAT = "ddgan_lite/1"
+HUB_NAME = r"[\w-][\w.-]*/[\w.-]+"  # of a model on the Hugging Face hub: owner/name
 # Bytes: of safetensors' own table, 100 for each of some thousand tensors, and of what we add.
 _TABLE, _HEADER = 2**23, 2**20
 _DEPTH, _DIGITS = 32, 40  # of the JSON in a header: brackets in brackets, digits of a number
@@ -157,7 +158,7 @@ def _on_hub(name: str) -> bool:
     owner = name.partition("/")[0]
     known = [each.name for each in Path().iterdir() if each.is_dir()] + ["runs"]
     return bool(
-        re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name)
+        re.fullmatch(HUB_NAME, name)
         and Path(name).suffix not in (".safetensors", ".pth", ".pt", ".ckpt", ".png")
         and not difflib.get_close_matches(owner, known, cutoff=0.75)
     )
