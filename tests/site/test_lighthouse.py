@@ -36,6 +36,7 @@ def address(site):
         "book/intro.html",
         "notebooks/04_denoising_diffusion_gan.html",
         "book/live-denoising.html",
+        "book/live-training.html",
     ],
 )
 def test_accessibility(address, site, name, tmp_path):
