@@ -43,8 +43,8 @@ from ddgan_lite.files.cards import missing
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.training.logs import read_log
 from ddgan_lite.training.presets import PRESETS, Preset, parse, preset
+from ddgan_lite.training.protocols import Data
 from ddgan_lite.training.runs import provenance, run
-from ddgan_lite.training.trainer import Data
 
 SAVES = 12  # checkpoints of a run
 SHOWN = (1, 3, 6)  # those whose samples are kept besides the newest

@@ -16,8 +16,8 @@ from ddgan_lite.exchange.commands import exchange_commands
 from ddgan_lite.exchange.reference import load_reference_checkpoint
 from ddgan_lite.files.cards import card
 from ddgan_lite.training.presets import PRESETS, parse, preset
+from ddgan_lite.training.processes import this_process
 from ddgan_lite.training.runs import run
-from ddgan_lite.training.trainer import this_process
 
 
 def _train(args: argparse.Namespace) -> None:

@@ -23,6 +23,7 @@ CASES = [
     MLPConfig(shape=(5,), num_steps=2, frequencies=(1.0, 3.0), data_std=0.5),
     PyramidConfig(),
     PyramidConfig(shape=(3, 12, 12), num_steps=2, latent_dim=0, width=8, levels=1, hidden=7),
+    PyramidConfig(shape=(1, 16, 16), width=8, blocks=2),
 ]
 
 
@@ -51,7 +52,9 @@ def test_depth_counts_linear_layers_and_the_last_is_bare():
     assert layers[-1].out_features == 2
 
 
-@pytest.mark.parametrize("config", [MLPConfig(), ConvConfig(), PyramidConfig()])
+@pytest.mark.parametrize(
+    "config", [MLPConfig(), ConvConfig(), PyramidConfig(), PyramidConfig(blocks=1)]
+)
 def test_every_input_matters(config):
     generator, discriminator = config.build_generator(), config.build_discriminator()
     x, other, z = (

@@ -21,6 +21,7 @@ KINDS = {
     "mlp": (tiny.MLP, {"fresh_fake": False}),
     "mlp, fresh fakes": (tiny.MLP, {"fresh_fake": True}),
     "mlp, bfloat16": (tiny.MLP, {"mixed_precision": "bf16"}),
+    "mlp, a denoiser first": (tiny.MLP, {"denoiser_steps": 4}),
     "unet": (tiny.UNET, {"fresh_fake": True, "betas": (0.5, 0.9), "lr_generator": 1e-3}),
 }
 
@@ -148,6 +149,8 @@ OTHER = {
     "lr_generator": 1e-4,
     "lr_discriminator": 1e-4,
     "lr_end": 1e-6,
+    "lr_denoiser": 1e-4,
+    "denoiser_steps": 3,
     "betas": (0.0, 0.98),
     "r1": 0.3,
     "r1_end": 0.01,

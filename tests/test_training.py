@@ -458,3 +458,53 @@ def test_training_penalises_with_the_faded_strength():
 def test_an_r1_that_does_not_fade_is_refused(r1_end):
     with pytest.raises(ValueError, match=r"r1_end must lie above 0, up to r1 = 0\.3, got"):
         TrainSettings(r1=0.3, r1_end=r1_end)
+
+
+# -- a denoiser first ------------------------------------------------------------------------
+
+
+def test_the_generator_first_learns_to_denoise_alone():
+    settings = TrainSettings(steps=12, denoiser_steps=8, batch_size=64, lr_denoiser=1e-2)
+    trainer = Trainer(tiny.model(tiny.MLP), gaussian_grid(), settings)
+    judge = tiny.networks(trainer)
+    losses = list(trainer)
+    assert [set(step) for step in losses[:8]] == [{"g_denoising"}] * 8
+    assert all("g_denoising" not in step and "d_real" in step for step in losses[8:])
+    again = Trainer(tiny.model(tiny.MLP), gaussian_grid(), settings)
+    for _, _ in zip(range(8), again, strict=False):
+        pass
+    now = tiny.networks(again)
+    moved = {name for name in judge if not torch.equal(judge[name], now[name])}
+    assert any(name.startswith("generator") for name in moved)
+    assert not any(name.startswith("discriminator") for name in moved)
+
+
+def test_the_denoiser_finds_the_mean_of_the_clean_samples():
+    """Of Gaussian data E[x_0 | x_t] is known, and linear in x_t."""
+
+    class Gaussian:
+        def sample(self, n, rng=None):
+            return 2 * torch.randn(n, 2, generator=rng)
+
+    torch.manual_seed(0)
+    model = DDGAN(MLPConfig(latent_dim=0, width=64))
+    settings = TrainSettings(
+        steps=1_501, denoiser_steps=1_500, batch_size=256, lr_denoiser=1e-2, lr_generator=1e-5
+    )
+    for _ in zip(range(1_500), Trainer(model, Gaussian(), settings), strict=False):
+        pass
+    x, keep = torch.randn(2_000, 2), model.diffusion.alpha_bar.float()
+    for t in (1, 2, 3):
+        spread = (4 * keep[t] + 1 - keep[t]).sqrt()
+        truth = 4 * keep[t].sqrt() / spread * x
+        guess = model.predict(spread * x, torch.full((2_000,), t), None)
+        assert (guess - truth).square().mean() < 0.05 * truth.square().mean() + 0.02
+
+
+def test_a_denoiser_first_wants_a_chain_and_a_game_after_it():
+    with pytest.raises(
+        ValueError, match="denoiser_steps must lie from 0 to below steps = 5, got 5"
+    ):
+        TrainSettings(steps=5, denoiser_steps=5)
+    with pytest.raises(ValueError, match="denoiser_steps needs a model that guesses x_0 from x_t"):
+        Trainer(GAN(MLPConfig()), gaussian_grid(), TrainSettings(denoiser_steps=1))

@@ -15,9 +15,10 @@ import torch
 from ddgan_lite.data.toys import gaussian_grid
 from ddgan_lite.training import guard
 from ddgan_lite.training.presets import preset
+from ddgan_lite.training.processes import this_process
 from ddgan_lite.training.runs import run
 from ddgan_lite.training.settings import TrainSettings
-from ddgan_lite.training.trainer import Trainer, this_process
+from ddgan_lite.training.trainer import Trainer
 
 # Small rates: where a gradient is all but zero, Adam makes a step of full size out of rounding.
 COMMON = {"steps": 5, "r1_interval": 2, "ema_decay": 0.5}

@@ -13,8 +13,9 @@ import torch
 
 from ddgan_lite.data.named import load_data
 from ddgan_lite.training import resume
+from ddgan_lite.training.processes import this_process
 from ddgan_lite.training.settings import TrainSettings
-from ddgan_lite.training.trainer import Trainer, this_process
+from ddgan_lite.training.trainer import Trainer
 
 NUMBER, STEPS, STOP = 24, 6, 2  # images; updates, of which three are an epoch; after two, a stop
 SETTINGS = TrainSettings(batch_size=8, steps=STEPS, r1_interval=2, fresh_fake=True)

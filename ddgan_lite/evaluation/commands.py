@@ -14,7 +14,7 @@ from ddgan_lite.evaluation.features import INCEPTION
 from ddgan_lite.evaluation.fidelity import ENOUGH, METRICS, evaluate, score
 from ddgan_lite.evaluation.samples import write_images, write_picture
 from ddgan_lite.method.model import DDGAN
-from ddgan_lite.training.trainer import this_process
+from ddgan_lite.training.processes import this_process
 
 
 def sample_arguments(command: Callable) -> None:

@@ -72,6 +72,25 @@ def reconstruction_loss(guess: Tensor, x_0: Tensor, alpha_bar: Tensor) -> dict[s
     return {"g_reconstruction": (alpha_bar * distance).mean()}
 
 
+def denoising_loss(guess: Tensor, x_0: Tensor, alpha_bar: Tensor) -> dict[str, Tensor]:
+    """|x_0 - G(x_t, t, z)|^2 / (1 - alpha_bar_t), the mean over batch and coordinates.
+
+    Least squares draws the guesses to the mean of q(x_0 | x_t). The weight is one more than the
+    signal-to-noise ratio of x_t (Salimans and Ho 2022): hard and easy steps count alike.
+
+    Args:
+        guess, x_0: (n, ...).
+        alpha_bar: the share of the sample's variance left in x_t, (n,), below 1.
+
+    Example:
+        >>> guess, x_0 = torch.zeros(2, 3), torch.ones(2, 3)
+        >>> denoising_loss(guess, x_0, alpha_bar=torch.tensor([0.5, 0.0]))
+        {'g_denoising': tensor(1.5000)}
+    """
+    error = (guess.float() - x_0).square().flatten(1).mean(1)
+    return {"g_denoising": (error / (1 - alpha_bar)).mean()}
+
+
 def r1_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
     """E ||grad_real D||^2, the squared slope of D on real samples (Mescheder et al. 2018).
 

@@ -28,6 +28,7 @@ class PyramidConfig:
         latent_dim: size of the latent z; 0 makes the generator deterministic.
         width: channels at half the resolution, a multiple of 8; twice as many at every level.
         levels: how often the size is halved after that.
+        blocks: residual blocks more at every size, on the way down and on the way up.
         hidden: units of a dense layer.
         style: size of the vector that z and t become.
         beta_min, beta_max, noise_levels: the chain, as in
@@ -54,6 +55,7 @@ class PyramidConfig:
     latent_dim: int = 32
     width: int = 32
     levels: int = 2
+    blocks: int = 0
     hidden: int = 256
     style: int = 128
     beta_min: float = 8.0
@@ -62,7 +64,8 @@ class PyramidConfig:
     classes: int = 0
 
     def __post_init__(self):
-        check_fields(self, num_steps=1, latent_dim=0, levels=1, hidden=1, style=1, classes=0)
+        least = {"num_steps": 1, "latent_dim": 0, "levels": 1, "blocks": 0, "classes": 0}
+        check_fields(self, **least, hidden=1, style=1)
         if self.width < 1 or self.width % _GROUPS:
             raise ValueError(f"width must be a multiple of {_GROUPS}, got {self.width}.")
         check_square(self.shape, 2 ** (self.levels + 1))
@@ -99,6 +102,34 @@ class _Style(nn.Module):
         return self.norm(h) * (1 + scale) + shift
 
 
+class _Blocks(nn.ModuleList):
+    """Residual blocks, one after the other; with a style, each is scaled by z and t."""
+
+    def __init__(self, number: int, channels: int, style: int = 0):
+        super().__init__(_Block(channels, style) for _ in range(number))
+
+    def forward(self, h: Tensor, style: Tensor | None = None) -> Tensor:
+        """h (n, channels, H, W), style (n, style) -> (n, channels, H, W)."""
+        for block in self:
+            h = block(h, style)
+        return h
+
+
+class _Block(nn.Module):
+    """Two convolutions beside the identity. What they add begins as a detail."""
+
+    def __init__(self, channels: int, style: int):
+        super().__init__()
+        self.restyle = _Style(style, channels) if style else None
+        self.first, self.second = _refine(channels), _refine(channels)
+        with torch.no_grad():
+            self.second.weight.mul_(0.3)
+
+    def forward(self, h: Tensor, style: Tensor | None) -> Tensor:
+        inner = h if self.restyle is None else self.restyle(h, style)
+        return h + self.second(F.leaky_relu(self.first(F.leaky_relu(inner, _SLOPE)), _SLOPE))
+
+
 class PyramidGenerator(nn.Module):
     """G(x_t, t, z): a guess of the clean image x_0, a little beyond [-1, 1] at the most.
 
@@ -120,6 +151,7 @@ class PyramidGenerator(nn.Module):
         self.mapping = mlp(inputs, style, style, 2, _SLOPE)
         self.stem = nn.Conv2d(4 * channels, widths[0], 3, padding=1)
         self.down_styles = nn.ModuleList(_Style(style, width) for width in widths)
+        self.down_blocks = nn.ModuleList(_Blocks(config.blocks, width, style) for width in widths)
         self.downsample = downsamplers(widths)
         self.dense = mlp(small + style, small, config.hidden, 3, _SLOPE)
         self.upsample = nn.ModuleList(
@@ -128,6 +160,7 @@ class PyramidGenerator(nn.Module):
         )
         self.refine = nn.ModuleList(_refine(width) for width in widths[:-1])
         self.up_styles = nn.ModuleList(_Style(style, width) for width in widths[:-1])
+        self.up_blocks = nn.ModuleList(_Blocks(config.blocks, width, style) for width in widths)
         self.out = nn.Conv2d(widths[0], 4 * channels, 3, padding=1)
         self.act = nn.LeakyReLU(_SLOPE)
 
@@ -135,14 +168,17 @@ class PyramidGenerator(nn.Module):
         """x_t (n, C, H, W), t (n,) in 1..T, z (n, latent_dim), y (n,) -> x_0 (n, C, H, W)."""
         style = self.act(self.mapping(torch.cat([z, self.time(t, y)], dim=1)))
         h = self.act(self.down_styles[0](self.stem(F.pixel_unshuffle(x_t, 2)), style))
-        skips = []
-        for downsample, restyle in zip(self.downsample, self.down_styles[1:], strict=True):
+        h, skips = self.down_blocks[0](h, style), []
+        for i, downsample in enumerate(self.downsample, start=1):
             skips.append(h)
-            h = self.act(restyle(downsample(h), style))
+            h = self.act(self.down_styles[i](downsample(h), style))
+            h = self.down_blocks[i](h, style)
         h = self.act(h + self.dense(torch.cat([h.flatten(1), style], dim=1)).reshape(h.shape))
+        h = self.up_blocks[-1](h, style)
         for i in reversed(range(len(skips))):
             h = self.act(self.upsample[i](h)) + skips[i]
             h = h + self.act(self.up_styles[i](self.refine[i](h), style))
+            h = self.up_blocks[i](h, style)
         return 1.05 * F.pixel_shuffle(self.out(h), 2).tanh()  # +-1 without saturation
 
 
@@ -163,6 +199,7 @@ class PyramidDiscriminator(nn.Module):
         self.pair = nn.Conv2d(8 * channels, widths[0], 3, padding=1)
         self.step = nn.Linear(config.num_steps + config.classes, widths[0])
         self.refine = nn.ModuleList(_refine(width) for width in widths)
+        self.blocks = nn.ModuleList(_Blocks(config.blocks, width) for width in widths)
         self.downsample = downsamplers(widths)
         self.dense = mlp(small + self.step.in_features, 1, config.hidden, 2, _SLOPE)
         self.act = nn.LeakyReLU(_SLOPE)
@@ -173,7 +210,7 @@ class PyramidDiscriminator(nn.Module):
         h = self.pair(F.pixel_unshuffle(torch.cat([x_prev, x_t], dim=1), 2))
         h = self.act(h + self.step(step)[:, :, None, None])
         for i, refine in enumerate(self.refine):
-            h = 0.7 * (h + self.act(refine(h)))  # about as large as it was
+            h = self.blocks[i](0.7 * (h + self.act(refine(h))))  # about as large as it was
             if i < len(self.downsample):
                 h = self.act(self.downsample[i](h))
         return self.dense(torch.cat([h.flatten(1), step], dim=1)).squeeze(1)

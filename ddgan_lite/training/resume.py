@@ -112,15 +112,22 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
         step = _number("step", training["step"], trainer.settings.steps, whole=True)
         updates = _number("averaged_updates", training["averaged_updates"], step, whole=True)
         _number("seconds", header.get("seconds", 0.0), math.inf)
+        settings = trainer.settings
+        first = settings.denoiser_steps
+        game = step >= first
+        done = (step - first, step - first) if game else (step, 0)  # updates of G and of D
+        fastest = (settings.lr_generator, settings.lr_discriminator)
+        if not game:
+            fastest = (max(settings.lr_generator, settings.lr_denoiser), fastest[1])
         rates, scalers, moments = [], [], []
         for number, scaler in enumerate(trainer.scalers):
-            most = max(trainer.schedules[number].base_lrs[0], trainer.settings.lr_end)
+            most = max(fastest[number], settings.lr_end)
             rates.append(_number("lr", training["groups"][number][0]["lr"], most * (1 + 1e-6)))
             scalers.append(_scale(scaler.state_dict(), training["scalers"][number]))
             part = checkpoints.section(tensors, f"adam/{number}")
             # In half precision the first updates may have been left out, for an overflow.
-            begun = step and (part or not training["scalers"][number])
-            moments.append(_moments(part, trainer.weights[number] if begun else [], step))
+            begun = done[number] and (part or not training["scalers"][number])
+            moments.append(_moments(part, trainer.weights[number] if begun else [], done[number]))
         same_device = training["device"] == trainer.model.device.type
         rngs = (trainer.rng, trainer.data_rng)
         if same_device:
@@ -133,13 +140,15 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
         ) from error
     for name, network in networks.items():
         network.load_state_dict(parts[name])
+    if first:
+        trainer.play(game)
     for number, optimiser in enumerate(trainer.optimisers):
         # Of the options only the rate changes on the way, the same for both of its keepers.
         group = optimiser.param_groups[0] | {"lr": rates[number]}
         group["params"] = list(range(len(trainer.weights[number])))
         optimiser.load_state_dict({"state": moments[number], "param_groups": [group]})
         schedule = trainer.schedules[number]
-        schedule.last_epoch, schedule._step_count = step, step + 1
+        schedule.last_epoch, schedule._step_count = done[number], done[number] + 1
         schedule._last_lr = [rates[number]]
         trainer.scalers[number].load_state_dict(scalers[number])
     if same_device:

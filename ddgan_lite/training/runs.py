@@ -28,8 +28,10 @@ from ddgan_lite.method.objectives import discriminator_loss, relativistic_loss
 from ddgan_lite.training import logs, resume
 from ddgan_lite.training.guard import Stop, Stopped, sole
 from ddgan_lite.training.presets import Preset
+from ddgan_lite.training.processes import this_process
+from ddgan_lite.training.protocols import Data, drawn
 from ddgan_lite.training.saves import Saves
-from ddgan_lite.training.trainer import Data, Trainer, drawn, this_process
+from ddgan_lite.training.trainer import Trainer
 
 
 def run(

@@ -16,10 +16,15 @@ class TrainSettings:
 
     Attributes:
         steps: generator updates, each after one discriminator update.
+        denoiser_steps: so many of them come first and have no discriminator: the generator learns
+            to denoise (:func:`ddgan_lite.method.objectives.denoising_loss`), fast and surely, and
+            the game begins with guesses that are blurred, not wrong; 0 in the paper.
         batch_size: samples per update, over all processes together.
         lr_generator, lr_discriminator: Adam's learning rates at the start; both fall along a
-            cosine over ``steps``.
+            cosine over the steps that have one.
         lr_end: the rate where both end.
+        lr_denoiser: the generator's rate while it learns to denoise, where the same cosine takes
+            it to ``lr_generator``.
         betas: Adam's decay rates.
         r1: gamma, the weight of the R1 penalty; the loss adds gamma / 2 times the penalty.
         r1_end: where gamma ends, having fallen by the same factor in every step; left out, it
@@ -62,10 +67,12 @@ class TrainSettings:
     """
 
     steps: int = 7_000
+    denoiser_steps: int = 0
     batch_size: int = 1024
     lr_generator: float = 6e-3
     lr_discriminator: float = 6e-3
     lr_end: float = 6e-5
+    lr_denoiser: float = 2e-3
     betas: tuple[float, float] = (0.0, 0.99)
     r1: float = 0.2
     r1_end: float | None = None
@@ -88,7 +95,12 @@ class TrainSettings:
         for name in ("steps", "batch_size", "r1_interval", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("lr_generator", "lr_discriminator"):
+        if not 0 <= self.denoiser_steps < self.steps:
+            raise ValueError(
+                f"denoiser_steps must lie from 0 to below steps = {self.steps}, "
+                f"got {self.denoiser_steps}."
+            )
+        for name in ("lr_generator", "lr_discriminator", "lr_denoiser"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
         for name in ("r1", "r2", "reconstruction", "workers", "lr_end", "seed"):

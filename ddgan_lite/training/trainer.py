@@ -5,7 +5,6 @@ import functools
 import math
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, distributed, nn
@@ -16,6 +15,7 @@ from ddgan_lite.data.images import to_unit
 from ddgan_lite.method.ema import EMA
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.method.objectives import (
+    denoising_loss,
     discriminator_loss,
     generator_loss,
     r1_penalty,
@@ -23,88 +23,9 @@ from ddgan_lite.method.objectives import (
     relativistic_loss,
 )
 from ddgan_lite.networks.layers import MinibatchStd
+from ddgan_lite.training.processes import mean_of, this_process
+from ddgan_lite.training.protocols import AdversarialModel, Data, drawn
 from ddgan_lite.training.settings import PRECISIONS, TrainSettings
-
-if TYPE_CHECKING:
-    from accelerate import PartialState
-
-
-class Data(Protocol):
-    """Where samples come from: an endless supply, or images that come in epochs.
-
-    These have ``batches``: :class:`~ddgan_lite.data.images.Images` and
-    :class:`~ddgan_lite.data.streams.Stream`.
-
-    Example:
-        >>> class Here:
-        ...     def sample(self, n, rng=None):
-        ...         return torch.ones(n, 2)
-        >>> from ddgan_lite import MLPConfig
-        >>> losses = next(train(DDGAN(MLPConfig()), Here(), TrainSettings(batch_size=8)))
-        >>> sorted(losses)
-        ['d_fake', 'd_real', 'g_adversarial', 'r1']
-    """
-
-    def sample(self, n: int, rng: torch.Generator | None = None) -> Tensor:
-        """n clean samples (n, ...), drawn at random; ``rng`` is on the CPU.
-
-        For networks with classes there must be ``sample_labelled`` as well, which returns their
-        labels (n,) beside them.
-        """
-
-
-def drawn(data: Data, n: int, rng: torch.Generator, *, labelled: bool) -> tuple[Tensor, ...]:
-    """n samples and, if ``labelled``, their labels beside them.
-
-    Example:
-        >>> from ddgan_lite import gaussian_grid
-        >>> [x.shape for x in drawn(gaussian_grid(), 5, torch.Generator(), labelled=False)]
-        [torch.Size([5, 2])]
-    """
-    return data.sample_labelled(n, rng) if labelled else (data.sample(n, rng),)
-
-
-class AdversarialModel(Protocol):
-    """What training needs: :class:`~ddgan_lite.method.model.DDGAN` has it, and so does a plain GAN.
-
-    A sample comes with the ``condition`` under which the discriminator judges it: (x_t, t) for
-    DDGAN, nothing for a GAN.
-
-    Example:
-        >>> from ddgan_lite import MLPConfig
-        >>> model: AdversarialModel = DDGAN(MLPConfig(shape=(2,)))
-        >>> real, condition = model.real_pair(torch.zeros(5, 2), rng=None)
-        >>> fake = model.fake_like(real, condition, rng=None)
-        >>> real.shape == fake.shape, model.discriminator(fake, *condition).shape
-        (True, torch.Size([5]))
-    """
-
-    generator: nn.Module
-    discriminator: nn.Module | None
-    averaged: EMA | None
-    device: torch.device
-
-    def real_pair(self, x_0: Tensor, rng: torch.Generator | None) -> tuple[Tensor, tuple]: ...
-
-    def fake_like(self, real: Tensor, condition: tuple, rng: torch.Generator | None) -> Tensor: ...
-
-
-def this_process() -> "PartialState":
-    """Which of the processes of ``accelerate launch`` this is, and its device.
-
-    Several processes without a CUDA device meet on the CPU; Accelerate would leave each alone.
-
-    Example:
-        >>> process = this_process()
-        >>> process.num_processes, process.is_main_process
-        (1, True)
-    """
-    from accelerate import PartialState  # imported when needed: it takes a while
-    from accelerate.utils import parse_flag_from_env
-
-    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
-    without_gpu = several and not torch.cuda.is_available()
-    return PartialState(cpu=without_gpu or parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
 def forget_gradients(weights: list[Tensor]) -> None:
@@ -163,10 +84,11 @@ class Trainer:
                 f"a batch of {settings.batch_size} cannot be cut into {parts} equal parts "
                 f"({self.processes} processes, accumulate={settings.accumulate})."
             )
-        if settings.reconstruction > 0:
-            if not isinstance(model, DDGAN):
-                raise ValueError("reconstruction needs a model that guesses x_0 from x_t: a DDGAN.")
+        if isinstance(model, DDGAN):
             self.alpha_bar = model.diffusion.alpha_bar.to(model.device, torch.float32)
+        elif settings.reconstruction > 0 or settings.denoiser_steps > 0:
+            name = "reconstruction" if settings.reconstruction > 0 else "denoiser_steps"
+            raise ValueError(f"{name} needs a model that guesses x_0 from x_t: a DDGAN.")
         self.classes = getattr(model, "classes", 0)  # a plain GAN has none
         ordered = hasattr(data, "batches")
         known = data.labels if ordered else getattr(data, "sample_labelled", None)
@@ -184,8 +106,8 @@ class Trainer:
         if precision is torch.float16 and not cuda:
             raise ValueError("mixed_precision='fp16' needs a CUDA device: take 'bf16' or 'no'.")
         self.mixed = precision is not None
-        autocast = torch.autocast(model.device.type, precision) if self.mixed else None
-        self.autocast = autocast or contextlib.nullcontext()
+        kind, plain = model.device.type, contextlib.nullcontext()
+        self.autocast = torch.autocast(kind, precision) if self.mixed else plain
         for network in networks:
             if self.channels_last:
                 network.to(memory_format=torch.channels_last)
@@ -195,19 +117,10 @@ class Trainer:
                 distributed.broadcast(weight.data, src=0)  # all start where the first does
 
         self.weights = [list(network.parameters()) for network in networks]
-        rates = (settings.lr_generator, settings.lr_discriminator)
-        self.optimisers = [
-            torch.optim.Adam(weights, lr=lr, betas=settings.betas, fused=True)
-            for weights, lr in zip(self.weights, rates, strict=True)
-        ]
-        self.schedules = [
-            CosineAnnealingLR(optimiser, settings.steps, eta_min=settings.lr_end)
-            for optimiser in self.optimisers
-        ]
+        self.play(settings.denoiser_steps == 0)
         # One each: an overflow in one network is no news about the other.
         self.scalers = [
-            torch.amp.GradScaler(model.device.type, enabled=precision is torch.float16)
-            for _ in networks
+            torch.amp.GradScaler(kind, enabled=precision is torch.float16) for _ in networks
         ]
         model.averaged = EMA(networks[0], settings.ema_decay)
         self.rng = SharedGenerator(model.device)
@@ -215,6 +128,28 @@ class Trainer:
         self.data_rng = torch.Generator() if model.device.type != "cpu" else self.rng
         for rng in (self.rng, self.data_rng):
             rng.manual_seed(settings.seed)
+
+    def play(self, game: bool) -> None:
+        """Fresh optimisers and falling rates: for the game, or for the denoising before it.
+
+        Example:
+            >>> from ddgan_lite import MLPConfig, gaussian_grid
+            >>> settings = TrainSettings(denoiser_steps=5, lr_denoiser=1e-3, lr_generator=1e-4)
+            >>> trainer = Trainer(DDGAN(MLPConfig()), gaussian_grid(), settings)
+            >>> before = trainer.optimisers[0].param_groups[0]["lr"]
+            >>> trainer.play(True)
+            >>> before, trainer.optimisers[0].param_groups[0]["lr"]
+            (0.001, 0.0001)
+        """
+        given = self.settings
+        steps, rate, end = given.denoiser_steps, given.lr_denoiser, given.lr_generator
+        if game:
+            steps, rate, end = given.steps - steps, given.lr_generator, given.lr_end
+        self.optimisers, self.schedules = [], []
+        fall = ((rate, end), (given.lr_discriminator, given.lr_end))
+        for weights, (lr, low) in zip(self.weights, fall, strict=True):
+            self.optimisers.append(torch.optim.Adam(weights, lr, given.betas, fused=True))
+            self.schedules.append(CosineAnnealingLR(self.optimisers[-1], steps, eta_min=low))
 
     # -- one step ----------------------------------------------------------------------------
 
@@ -281,6 +216,8 @@ class Trainer:
             mirrored = self._coins(len(x_0), 0.5)  # half of the images, left to right
             x_0 = torch.where(mirrored[:, None, None, None], x_0.flip(3), x_0)
         batch = [x_0, self._some(y)] if self.classes and y is not None else [x_0]
+        if self.step < settings.denoiser_steps:
+            return self._denoise(batch)
         penalise = settings.r1 + settings.r2 > 0 and self.step % settings.r1_interval == 0
         # R1 differentiates twice: in float32 always, and never through compiled code.
         apart = penalise and (self.mixed or self.compiled)
@@ -337,8 +274,28 @@ class Trainer:
                 terms |= error
             self._backward(0, total)
             _add(sums, terms)
+        return self._finish(sums)
+
+    def _denoise(self, batch: list[Tensor]) -> dict[str, float]:
+        """One update of the generator alone, as a denoiser."""
+        forget_gradients(self.weights[0])
+        sums: dict[str, Tensor] = {}
+        for part, *label in self._parts(batch):
+            with self.autocast:
+                _, (x_t, t, *label) = self.model.real_pair(part, self.rng, *label)
+                guess = self.model.predict(x_t, t, None, *label, rng=self.rng)
+            terms = denoising_loss(guess, part, self.alpha_bar[t])
+            self._backward(0, sum(terms.values()))
+            _add(sums, terms)
+        losses = self._finish(sums)
+        if self.step == self.settings.denoiser_steps:
+            self.play(True)
+        return losses
+
+    def _finish(self, sums: dict[str, Tensor]) -> dict[str, float]:
+        """The end of a step: the generator moves, and its average with it."""
         self._update(0)
-        model.averaged.update(model.generator)
+        self.model.averaged.update(self.model.generator)
         self.step += 1
         return self._read(sums)
 
@@ -359,7 +316,7 @@ class Trainer:
         """Average the gradients over the processes, and move one network's weights."""
         weights = self.weights[network]
         if self.processes > 1:
-            mean = _mean(torch.cat([weight.grad.flatten() for weight in weights]))
+            mean = mean_of(torch.cat([weight.grad.flatten() for weight in weights]))
             sizes = [weight.numel() for weight in weights]
             for weight, gradient in zip(weights, mean.split(sizes), strict=True):
                 weight.grad.copy_(gradient.view_as(weight))
@@ -370,7 +327,7 @@ class Trainer:
     def _read(self, sums: dict[str, Tensor]) -> dict[str, float]:
         losses = torch.stack(list(sums.values())) / self.settings.accumulate
         if self.processes > 1:
-            losses = _mean(losses)
+            losses = mean_of(losses)
         values = dict(zip(sums, losses.tolist(), strict=True))  # one transfer from the device
         if not all(math.isfinite(value) for value in values.values()):
             raise FloatingPointError(
@@ -378,12 +335,6 @@ class Trainer:
                 "learning rate or a larger r1."
             )
         return values
-
-
-def _mean(values: Tensor) -> Tensor:
-    """The mean over all processes, in place."""
-    distributed.all_reduce(values)
-    return values.div_(distributed.get_world_size())
 
 
 def _add(sums: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
