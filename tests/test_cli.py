@@ -317,9 +317,10 @@ def test_digits_of_one_channel_are_refused_by_a_network_for_colour(tmp_path, ans
     words = ["--data", "mnist", "--root", tmp_path, "--steps", 1]
     sentence = answer(train(tmp_path / "run", *words, shape=(3, 32, 32)))
     assert "(1, 32, 32), the networks are built for (3, 32, 32): set shape=(1, 32, 32)" in sentence
-    sentence = answer(train(tmp_path / "run", *words, shape=(1, 16, 16)))
-    assert "(1, 32, 32), the networks are built for (1, 16, 16): set shape=(1, 32, 32)" in sentence
+    sentence = answer(train(tmp_path / "run", *words, shape=(1, 48, 48)))
+    assert "(1, 32, 32), the networks are built for (1, 48, 48): set shape=(1, 32, 32)" in sentence
     assert main(train(tmp_path / "run", *words, shape=(1, 32, 32))) == 0
+    assert main(train(tmp_path / "small", *words, shape=(1, 16, 16))) == 0  # means of 2 x 2
 
 
 def test_a_diverging_run_in_mixed_precision_may_go_on_without(tmp_path, answer, monkeypatch):

@@ -23,7 +23,7 @@ CASES = [
     MLPConfig(shape=(5,), num_steps=2, frequencies=(1.0, 3.0), data_std=0.5),
     PyramidConfig(),
     PyramidConfig(shape=(3, 12, 12), num_steps=2, latent_dim=0, width=8, levels=1, hidden=7),
-    PyramidConfig(shape=(1, 16, 16), width=8, blocks=2),
+    PyramidConfig(shape=(1, 16, 16), width=8, blocks=2, data_std=0.5),
 ]
 
 

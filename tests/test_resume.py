@@ -22,6 +22,7 @@ KINDS = {
     "mlp, fresh fakes": (tiny.MLP, {"fresh_fake": True}),
     "mlp, bfloat16": (tiny.MLP, {"mixed_precision": "bf16"}),
     "mlp, a denoiser first": (tiny.MLP, {"denoiser_steps": 4}),
+    "mlp, a head start too": (tiny.MLP, {"denoiser_steps": 2, "head_start": 3}),
     "unet": (tiny.UNET, {"fresh_fake": True, "betas": (0.5, 0.9), "lr_generator": 1e-3}),
 }
 
@@ -151,6 +152,7 @@ OTHER = {
     "lr_end": 1e-6,
     "lr_denoiser": 1e-4,
     "denoiser_steps": 3,
+    "head_start": 2,
     "betas": (0.0, 0.98),
     "r1": 0.3,
     "r1_end": 0.01,

@@ -501,10 +501,28 @@ def test_the_denoiser_finds_the_mean_of_the_clean_samples():
         assert (guess - truth).square().mean() < 0.05 * truth.square().mean() + 0.02
 
 
+def test_the_discriminator_may_have_a_head_start():
+    settings = TrainSettings(steps=9, denoiser_steps=3, head_start=4, batch_size=64)
+    trainer, run = Trainer(tiny.model(tiny.MLP), gaussian_grid(), settings), []
+    before = tiny.networks(trainer)
+    for losses in trainer:
+        now = tiny.networks(trainer)
+        moved = {name for name in now if not torch.equal(now[name], before[name])}
+        run.append((moved, set(losses) - {"r1"}))
+        before = now
+    both = {"generator", "averaged"}
+    judged = {"d_real", "d_fake"}
+    assert run[:3] == [(both, {"g_denoising"})] * 3
+    assert run[3:7] == [({"discriminator"}, judged)] * 4
+    assert run[7:] == [(both | {"discriminator"}, judged | {"g_adversarial"})] * 2
+    ends = [optimiser.param_groups[0]["lr"] for optimiser in trainer.optimisers]
+    assert ends == pytest.approx([settings.lr_end] * 2)
+
+
 def test_a_denoiser_first_wants_a_chain_and_a_game_after_it():
-    with pytest.raises(
-        ValueError, match="denoiser_steps must lie from 0 to below steps = 5, got 5"
-    ):
+    with pytest.raises(ValueError, match="leave some of the 5 steps, got 5 and 0"):
         TrainSettings(steps=5, denoiser_steps=5)
+    with pytest.raises(ValueError, match="at least 0 and leave some of the 5 steps, got 2 and -1"):
+        TrainSettings(steps=5, denoiser_steps=2, head_start=-1)
     with pytest.raises(ValueError, match="denoiser_steps needs a model that guesses x_0 from x_t"):
         Trainer(GAN(MLPConfig()), gaussian_grid(), TrainSettings(denoiser_steps=1))

@@ -2,6 +2,7 @@
 
     python -m ddgan_lite train mnist --out runs/mnist
     python tools/ship.py judge --root data
+    python tools/ship.py judge cifar10_16 --cifar FOLDER
     python tools/ship.py mnist runs/mnist --root data
 
 ``gaussians``, ``stacked_digits`` and ``digits`` need no data, and no judge. A file of weights does
@@ -24,13 +25,19 @@ from torch.nn.functional import avg_pool2d
 from ddgan_lite.baselines import trilemma
 from ddgan_lite.data.images import Images, load_images, to_bytes, to_unit
 from ddgan_lite.data.toys import Digits
-from ddgan_lite.evaluation.judge import CONFIDENT, Judge, moments, train_judge
+from ddgan_lite.evaluation.judge import CONFIDENT, JUDGES, Judge, moments, train_judge
 from ddgan_lite.evaluation.metrics import frechet_distance, read_digits
 from ddgan_lite.files import cards, checkpoints, results
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.training.logs import read_log
 
-JUDGE_STEPS = 2_000
+JUDGE_STEPS = {"mnist": 2_000, "cifar10_16": 3_900}
+DATA = {"cifar10_16": "a JPEG re-encoding of CIFAR-10, 2 x 2 means"}  # where --cifar is given
+JUDGED = {
+    "mnist": "the 10,000 held-out digits; recognised: a probability of at least 0.9",
+    "cifar10_16": "the 10,000 held-out photographs; recognised: a probability of at least 0.9; fd "
+    "in its own 64 features, of 10,000 training photographs from them: the floor of every fd",
+}
 ASKED = torch.arange(10).repeat(200)  # the labels of "digits"
 SEED = 1  # of the samples that are scored; the runs themselves have seed 0
 GRIDS = (1_000, 1_500, 3_000, 6_000)  # the steps whose samples are kept
@@ -60,6 +67,8 @@ SAID = {
     "the worst digit {worst:.1%} of the time.",
     "mnist": "The judge is sure of {recognised:.0%} of its digits. The rarest digit comes "
     "{rarest:.2f} times as often as it should, the commonest {commonest:.2f} times.",
+    "cifar10_16_judge": "It names the class of {accuracy:.1%} of the held-out photographs, and is "
+    "sure of {recognised:.1%} of them.",
     "mnist_judge": "It reads {accuracy:.1%} of the held-out digits right, and is sure of "
     "{recognised:.1%} of them.",
 }
@@ -75,6 +84,9 @@ MEANING = {
     "fd": "Fréchet distance to true images; lower is better",
     "recognised": "share that is read as it should be",
     "mnist recognised": "share of digits that the judge is sure of",
+    "cifar10_16_judge recognised": "share of held-out photographs that it is sure of",
+    "cifar10_16_judge accuracy": "share of held-out photographs whose class it names",
+    "cifar10_16_judge fd": "of true photographs from others: what a perfect model would have",
     "mnist_judge recognised": "share of held-out digits that it is sure of",
     "worst": "the same, of the worst digit",
     "rarest": "share of the rarest digit, in tenths",
@@ -118,31 +130,45 @@ def ship(name: str, source: Path, half: bool, about: dict) -> tuple[DDGAN, dict]
     return model, known
 
 
-def ship_judge(root: Path, command: str) -> None:
-    """Train the judge on the training digits; its scores are those of the held-out ones."""
-    digits, held_out = (load_images("mnist", root=root, train=part) for part in (True, False))
+def parts(name: str, root: Path, cifar: Path | None) -> tuple[Images, Images]:
+    """The training and the held-out images of a judge: under ``root``, or in class folders."""
+    if name == "mnist":
+        return tuple(load_images("mnist", root=root, train=part) for part in (True, False))
+    size = JUDGES[name][0][2]
+    if cifar is None:
+        return tuple(load_images("cifar10", size=size, root=root, train=t) for t in (True, False))
+    both = (load_images(cifar / part, size=32, flip=True) for part in ("train", "test"))
+    return tuple(images.shrunk(size) for images in both)
+
+
+def ship_judge(name: str, root: Path, cifar: Path | None) -> None:
+    """Train a judge on the training images; its scores are those of the held-out ones."""
+    images, held_out = parts(name, root, cifar)
     torch.manual_seed(0)
-    judge, begin = Judge(), time.perf_counter()
-    for step, loss in enumerate(train_judge(judge, digits, steps=JUDGE_STEPS), 1):
+    judge, begin = Judge(name), time.perf_counter()
+    for step, loss in enumerate(train_judge(judge, images, steps=JUDGE_STEPS[name]), 1):
         if step % 200 == 0:
             print(step, round(loss, 4), flush=True)
+    seconds = time.perf_counter() - begin
     judge.requires_grad_(False).eval()
     for value in judge.parameters():  # the statistics are those of the rounded weights
         value.copy_(value.half())
-    images = every(held_out)
-    features, probabilities = judge.look(images)
+    features, probabilities = judge.look(every(held_out))
     judge.mean, judge.covariance = (each.float() for each in moments(features))
     confidence, guess = probabilities.max(1)
+    floor = torch.randperm(len(images), generator=torch.Generator().manual_seed(SEED))[:10_000]
     found = {
         "accuracy": (guess == held_out.labels).double().mean().item(),
         "recognised": (confidence >= CONFIDENT).double().mean().item(),
     }
+    if name != "mnist":
+        found["fd"] = judge.scores(to_unit(images.load(floor)))["fd"]
     judge.save(
-        results.folder() / "mnist_judge.safetensors",
-        data="mnist", preset="none: ddgan_lite.Judge", steps=JUDGE_STEPS, batch_size=128, seed=0,
-        seconds=time.perf_counter() - begin, scores=found, command=command,
-        protocol="the 10,000 held-out digits; recognised: a probability of at least 0.9",
-        **results.machine(),
+        results.folder() / f"{name}_judge.safetensors",
+        data=DATA.get(name, name) if cifar else name, preset="none: ddgan_lite.Judge",
+        steps=JUDGE_STEPS[name], batch_size=128, seed=0, seconds=seconds, scores=found,
+        command=f"python tools/ship.py judge {name}{' --cifar FOLDER' * bool(cifar)}",
+        protocol=JUDGED[name], **results.machine(),
     )  # fmt: skip
     print(found)
 
@@ -239,8 +265,11 @@ def main() -> None:
     """Ship one file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=[*PROTOCOLS, "judge"])
-    parser.add_argument("run", nargs="?", type=Path, help="a run's folder, or a file of weights")
+    parser.add_argument("run", nargs="?", help="a run's folder, a file of weights; or whose judge")
     parser.add_argument("--root", type=Path, default=Path("data"), help="where MNIST lies (data)")
+    parser.add_argument(
+        "--cifar", type=Path, help="train/ and test/ of class folders, instead of a download"
+    )
     parser.add_argument("--half", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument(
         "--about", action="append", default=[], metavar="KEY=VALUE", help="add to the card"
@@ -248,15 +277,16 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.name == "judge":
-        ship_judge(args.root, "python tools/ship.py judge")
+        ship_judge(args.run or "mnist", args.root, args.cifar)
     else:
         about = dict(each.split("=", 1) for each in args.about)
-        model, known = ship(args.name, args.run, args.half, about)
+        model, known = ship(args.name, Path(args.run), args.half, about)
         if args.name == "mnist":
-            show_mnist(model, known, args.run, args.root, "python tools/ship.py mnist runs/mnist")
-    target = (
-        results.folder() / f"{'mnist_judge' if args.name == 'judge' else args.name}.safetensors"
-    )
+            show_mnist(
+                model, known, Path(args.run), args.root, "python tools/ship.py mnist runs/mnist"
+            )
+    stem = f"{args.run or 'mnist'}_judge" if args.name == "judge" else args.name
+    target = results.folder() / f"{stem}.safetensors"
     print(cards.card(target))
     (results.folder() / "cards.md").write_text(page())
     print("\nleft open:", cards.missing(target) or "nothing")

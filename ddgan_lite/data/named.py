@@ -30,6 +30,9 @@ def load_data(
 ) -> GaussianMixture | StackedDigits | Images | Stream:
     """A data set, checked against the sample ``shape`` of its networks.
 
+    Images of a fixed size are shrunk to a whole fraction of it
+    (:meth:`~ddgan_lite.data.images.Images.shrunk`).
+
     Args:
         source: a toy distribution, ``stacked_digits``, one of
             :data:`ddgan_lite.data.images.IMAGE_SETS`, a path to images, or ``module:function``,
@@ -67,6 +70,8 @@ def load_data(
             data = stream_images(source, **size, **options)
         else:
             data = load_images(source, **size, **options)
+        if source in FIXED and data.shape[0] == shape[0] and not data.shape[2] % shape[2]:
+            data = data.shrunk(shape[2])
         found = data.shape
     if tuple(found) != tuple(shape):
         match = f": set shape={tuple(found)} to match" if len(found) == len(shape) else ""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ddgan_lite.data.images import Images, to_unit
 from ddgan_lite.data.streams import imported
-from ddgan_lite.evaluation.judge import SHAPE, Judge
+from ddgan_lite.evaluation.judge import Judge
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -97,7 +97,7 @@ def feature_network(
             return {"features": features, "logits": judge.logits(features)}
 
         told = f"{Path(name).name} (sha256 {_short(Path(name).read_bytes())})"
-        return FeatureNetwork(told, layers, read, SHAPE)
+        return FeatureNetwork(told, layers, read, judge.shape)
     needed = {layers[metric] for metric in metrics if metric not in optional}
     return FeatureNetwork(*_function(name, layers, needed, device))
 

@@ -7,9 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddgan_lite.chain.diffusion import chain_of
 from ddgan_lite.networks.conv import check_square, downsamplers
 from ddgan_lite.networks.layers import Labelled
-from ddgan_lite.networks.toy import OneHot, check_chain, check_fields, mlp
+from ddgan_lite.networks.toy import (
+    OneHot,
+    check_chain,
+    check_fields,
+    check_std,
+    mlp,
+    preconditioning,
+)
 
 _SLOPE = 0.2  # of every LeakyReLU
 _GROUPS = 8  # of every normalisation
@@ -31,6 +39,10 @@ class PyramidConfig:
         blocks: residual blocks more at every size, on the way down and on the way up.
         hidden: units of a dense layer.
         style: size of the vector that z and t become.
+        data_std: root mean square of the images' values, 0.5 or so. The generator's output is then
+            a correction of the best linear guess
+            (:func:`~ddgan_lite.networks.toy.preconditioning`); left out, it is a guess in
+            [-1.05, 1.05] that least squares on dark images can drive into its corner for good.
         beta_min, beta_max, noise_levels: the chain, as in
             :class:`~ddgan_lite.chain.diffusion.Diffusion`, whose own rates are the paper's. These
             lose the same share of x_0 at every step and leave x_1 so noisy
@@ -58,6 +70,7 @@ class PyramidConfig:
     blocks: int = 0
     hidden: int = 256
     style: int = 128
+    data_std: float | None = None
     beta_min: float = 8.0
     beta_max: float = 8.0
     noise_levels: tuple[float, ...] | None = None
@@ -68,6 +81,7 @@ class PyramidConfig:
         check_fields(self, **least, hidden=1, style=1)
         if self.width < 1 or self.width % _GROUPS:
             raise ValueError(f"width must be a multiple of {_GROUPS}, got {self.width}.")
+        check_std(self.data_std)
         check_square(self.shape, 2 ** (self.levels + 1))
         check_chain(self)
 
@@ -131,7 +145,7 @@ class _Block(nn.Module):
 
 
 class PyramidGenerator(nn.Module):
-    """G(x_t, t, z): a guess of the clean image x_0, a little beyond [-1, 1] at the most.
+    """G(x_t, t, z): a guess of the clean image x_0.
 
     x_t on its way down and the guess on its way up meet at every size; dense layers at the
     smallest see all of the image; z and t scale and shift every map.
@@ -163,11 +177,15 @@ class PyramidGenerator(nn.Module):
         self.up_blocks = nn.ModuleList(_Blocks(config.blocks, width, style) for width in widths)
         self.out = nn.Conv2d(widths[0], 4 * channels, 3, padding=1)
         self.act = nn.LeakyReLU(_SLOPE)
+        self.bounded = config.data_std is None
+        tables = preconditioning(chain_of(config).alpha_bar, config.data_std).float()
+        self.register_buffer("tables", tables, persistent=False)
 
     def forward(self, x_t: Tensor, t: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
         """x_t (n, C, H, W), t (n,) in 1..T, z (n, latent_dim), y (n,) -> x_0 (n, C, H, W)."""
         style = self.act(self.mapping(torch.cat([z, self.time(t, y)], dim=1)))
-        h = self.act(self.down_styles[0](self.stem(F.pixel_unshuffle(x_t, 2)), style))
+        skip, out, scale = self.tables[:, t, None, None, None]
+        h = self.act(self.down_styles[0](self.stem(F.pixel_unshuffle(scale * x_t, 2)), style))
         h, skips = self.down_blocks[0](h, style), []
         for i, downsample in enumerate(self.downsample, start=1):
             skips.append(h)
@@ -179,7 +197,8 @@ class PyramidGenerator(nn.Module):
             h = self.act(self.upsample[i](h)) + skips[i]
             h = h + self.act(self.up_styles[i](self.refine[i](h), style))
             h = self.up_blocks[i](h, style)
-        return 1.05 * F.pixel_shuffle(self.out(h), 2).tanh()  # +-1 without saturation
+        made = F.pixel_shuffle(self.out(h), 2)
+        return 1.05 * made.tanh() if self.bounded else skip * x_t + out * made  # +-1 is inside
 
 
 class PyramidDiscriminator(nn.Module):

@@ -74,8 +74,7 @@ class MLPConfig:
             raise ValueError(f"shape must hold positive sizes, got {self.shape}.")
         if not all(k > 0 for k in self.frequencies):
             raise ValueError(f"frequencies must be positive numbers, got {self.frequencies}.")
-        if self.data_std is not None and not self.data_std > 0:
-            raise ValueError(f"data_std must be a positive number, got {self.data_std}.")
+        check_std(self.data_std)
         check_chain(self)
 
     def build_generator(self) -> nn.Module:
@@ -272,6 +271,19 @@ def preconditioning(alpha_bar: Tensor, data_std: float | None) -> Tensor:
     scale = (data_std**2 * alpha_bar + 1 - alpha_bar).rsqrt()
     out = data_std * (1 - alpha_bar).sqrt() * scale
     return torch.stack([data_std**2 * alpha_bar.sqrt() * scale**2, out, scale])
+
+
+def check_std(data_std: float | None) -> None:
+    """Refuse what :func:`preconditioning` cannot take.
+
+    Raises:
+        ValueError: if ``data_std`` is not positive.
+
+    Example:
+        >>> check_std(None)
+    """
+    if data_std is not None and not data_std > 0:
+        raise ValueError(f"data_std must be a positive number, got {data_std}.")
 
 
 class Waves(nn.Module):

@@ -115,7 +115,8 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
         settings = trainer.settings
         first = settings.denoiser_steps
         game = step >= first
-        done = (step - first, step - first) if game else (step, 0)  # updates of G and of D
+        played = max(step - first, 0)
+        done = (max(played - settings.head_start, 0) if game else step, played)  # of G and of D
         fastest = (settings.lr_generator, settings.lr_discriminator)
         if not game:
             fastest = (max(settings.lr_generator, settings.lr_denoiser), fastest[1])

@@ -19,12 +19,14 @@ class TrainSettings:
         denoiser_steps: so many of them come first and have no discriminator: the generator learns
             to denoise (:func:`ddgan_lite.method.objectives.denoising_loss`), fast and surely, and
             the game begins with guesses that are blurred, not wrong; 0 in the paper.
+        head_start: so many after those in which the discriminator alone learns, for a generator
+            that follows one which sees nothing yet is led astray; 0 in the paper.
         batch_size: samples per update, over all processes together.
         lr_generator, lr_discriminator: Adam's learning rates at the start; both fall along a
             cosine over the steps that have one.
         lr_end: the rate where both end.
         lr_denoiser: the generator's rate while it learns to denoise, where the same cosine takes
-            it to ``lr_generator``.
+            it to ``lr_generator``; Adam's decay rates are 0.9 and 0.99 there.
         betas: Adam's decay rates.
         r1: gamma, the weight of the R1 penalty; the loss adds gamma / 2 times the penalty.
         r1_end: where gamma ends, having fallen by the same factor in every step; left out, it
@@ -68,11 +70,12 @@ class TrainSettings:
 
     steps: int = 7_000
     denoiser_steps: int = 0
+    head_start: int = 0
     batch_size: int = 1024
     lr_generator: float = 6e-3
     lr_discriminator: float = 6e-3
     lr_end: float = 6e-5
-    lr_denoiser: float = 2e-3
+    lr_denoiser: float = 1e-3
     betas: tuple[float, float] = (0.0, 0.99)
     r1: float = 0.2
     r1_end: float | None = None
@@ -95,10 +98,11 @@ class TrainSettings:
         for name in ("steps", "batch_size", "r1_interval", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if not 0 <= self.denoiser_steps < self.steps:
+        first = self.denoiser_steps, self.head_start
+        if min(first) < 0 or sum(first) >= self.steps:
             raise ValueError(
-                f"denoiser_steps must lie from 0 to below steps = {self.steps}, "
-                f"got {self.denoiser_steps}."
+                f"denoiser_steps and head_start must be at least 0 and leave some of the "
+                f"{self.steps} steps, got {first[0]} and {first[1]}."
             )
         for name in ("lr_generator", "lr_discriminator", "lr_denoiser"):
             if not getattr(self, name) > 0:

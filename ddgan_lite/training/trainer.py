@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from ddgan_lite.chain.randomness import SharedGenerator, own_rows
 from ddgan_lite.data.images import to_unit
@@ -23,6 +22,7 @@ from ddgan_lite.method.objectives import (
     relativistic_loss,
 )
 from ddgan_lite.networks.layers import MinibatchStd
+from ddgan_lite.training.phases import optimisers
 from ddgan_lite.training.processes import mean_of, this_process
 from ddgan_lite.training.protocols import AdversarialModel, Data, drawn
 from ddgan_lite.training.settings import PRECISIONS, TrainSettings
@@ -130,7 +130,7 @@ class Trainer:
             rng.manual_seed(settings.seed)
 
     def play(self, game: bool) -> None:
-        """Fresh optimisers and falling rates: for the game, or for the denoising before it.
+        """Fresh optimisers for the game, or for the denoising before it.
 
         Example:
             >>> from ddgan_lite import MLPConfig, gaussian_grid
@@ -141,15 +141,7 @@ class Trainer:
             >>> before, trainer.optimisers[0].param_groups[0]["lr"]
             (0.001, 0.0001)
         """
-        given = self.settings
-        steps, rate, end = given.denoiser_steps, given.lr_denoiser, given.lr_generator
-        if game:
-            steps, rate, end = given.steps - steps, given.lr_generator, given.lr_end
-        self.optimisers, self.schedules = [], []
-        fall = ((rate, end), (given.lr_discriminator, given.lr_end))
-        for weights, (lr, low) in zip(self.weights, fall, strict=True):
-            self.optimisers.append(torch.optim.Adam(weights, lr, given.betas, fused=True))
-            self.schedules.append(CosineAnnealingLR(self.optimisers[-1], steps, eta_min=low))
+        self.optimisers, self.schedules = optimisers(self.settings, self.weights, game=game)
 
     # -- one step ----------------------------------------------------------------------------
 
@@ -252,6 +244,8 @@ class Trainer:
             self._backward(1, total)
             _add(sums, terms)
         self._update(1)
+        if self.step < settings.denoiser_steps + settings.head_start:
+            return self._finish(sums, moved=False)
 
         # The generator. Differentiating with respect to its weights alone leaves D in peace.
         forget_gradients(self.weights[0])
@@ -292,10 +286,11 @@ class Trainer:
             self.play(True)
         return losses
 
-    def _finish(self, sums: dict[str, Tensor]) -> dict[str, float]:
+    def _finish(self, sums: dict[str, Tensor], moved: bool = True) -> dict[str, float]:
         """The end of a step: the generator moves, and its average with it."""
-        self._update(0)
-        self.model.averaged.update(self.model.generator)
+        if moved:
+            self._update(0)
+            self.model.averaged.update(self.model.generator)
         self.step += 1
         return self._read(sums)
 

@@ -1,0 +1,182 @@
+"""CIFAR-10 at 16 x 16 pixels on a CPU: the preset's run, and the ablation on photographs.
+
+    python benchmarks/photographs.py --cifar FOLDER --run runs/cifar10_16 [--set steps=...]
+    python benchmarks/photographs.py --cifar FOLDER [--seeds 1] [--only NAMES] [--store]
+
+FOLDER holds train/ and test/, each with one folder for each class, as the JPEG re-encoding of
+CIFAR-10 that machines without a download have; without --cifar torchvision's CIFAR-10 under data/
+is taken. Of each variant of the ablation the scores of 10,000 samples in the features of the judge
+that comes with the book: Fréchet distance (and its floor), precision, recall, inception score, and
+the discriminator's loss at each t. Every variant has the updates of the preset's first minutes
+(SHORT); those of one step come twice, once with as many updates in all and once with as many as
+four steps have at one t. ``--store`` adds the rows to book/results/bench_photographs.json, in place
+of those with the same variant, seed and processor.
+"""
+
+import json
+from dataclasses import asdict
+from operator import itemgetter
+from pathlib import Path
+
+import seeded
+import torch
+from torch import Tensor, nn
+
+from ddgan_lite.chain.diffusion import Diffusion
+from ddgan_lite.data.images import Images, load_images, to_bytes, to_unit
+from ddgan_lite.evaluation import fidelity
+from ddgan_lite.evaluation.judge import Judge
+from ddgan_lite.files import results
+from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training.presets import Preset, parse, preset
+from ddgan_lite.training.runs import losses_by_step, run
+from ddgan_lite.training.trainer import train
+
+SIZE, SAMPLES = 16, 10_000
+SHORT = {"denoiser_steps": 2_500, "steps": 5_500}
+# Noise levels of other numbers of steps: those of four, fewer or with their geometric means.
+LEVELS = {1: (20.0,), 2: (0.9, 20.0), 8: (0.17, 0.3, 0.52, 0.9, 1.56, 2.7, 7.3, 20.0)}
+
+
+def photographs(cifar: Path | None, *, train: bool = True) -> Images:
+    """CIFAR-10, 2 x 2 means."""
+    if cifar is None:
+        return load_images("cifar10", size=SIZE, train=train)
+    images = load_images(cifar / ("train" if train else "test"), size=2 * SIZE, flip=True)
+    images.name = "cifar10, a JPEG re-encoding, 2 x 2 means"
+    return images.shrunk(SIZE)
+
+
+class NothingBack(Diffusion):
+    """No noise is put back: what the generator says *is* x_{t-1}."""
+
+    def posterior_sample(self, x_0, x_t, t, rng=None):
+        return x_0
+
+
+class Blind(nn.Module):
+    """A discriminator that is not shown x_t."""
+
+    def __init__(self, discriminator: nn.Module):
+        super().__init__()
+        self.discriminator = discriminator
+
+    def forward(self, x_prev, x_t, t):
+        return self.discriminator(x_prev, torch.zeros_like(x_t), t)
+
+
+class OneShot(DDGAN):
+    """x_0 from noise in one shot; real and generated images are noised alike before D sees them."""
+
+    def made(self, n: int, rng: torch.Generator | None) -> Tensor:
+        """n images out of pure noise."""
+        last = torch.full((n,), self.diffusion.num_steps)
+        noise = torch.randn(n, *self.config.shape, generator=rng)
+        return self.predict(noise, last, None, rng=rng)
+
+    def fake_like(self, real, condition, rng=None, guess=None):
+        return self.diffusion.q_sample(self.made(len(real), rng), condition[1] - 1, rng)
+
+    @torch.no_grad()
+    def sample(self, n, *, rng=None):
+        raw, self.generator = self.generator, self.averaged.module
+        images = torch.cat([self.made(500, rng) for _ in range(n // 500)]).clamp(-1, 1)
+        self.generator = raw
+        return images
+
+
+def direct(made: Preset) -> DDGAN:
+    model = made.build()
+    model.diffusion = NothingBack(made.config.num_steps, noise_levels=made.config.noise_levels)
+    return model
+
+
+def blind(made: Preset) -> DDGAN:
+    model = made.build()
+    model.discriminator = Blind(model.discriminator)
+    return model
+
+
+def one_shot(made: Preset) -> DDGAN:
+    model = OneShot(made.config, step_weights=made.step_weights)
+    model.discriminator = Blind(model.discriminator)
+    return model
+
+
+def steps(number: int, each: bool = False, **settings: int) -> dict:
+    """Another number of steps; with ``each`` only as many updates as four steps have at one t."""
+    changes = {"num_steps": number, "noise_levels": LEVELS[number], "step_weights": None}
+    if each:
+        settings |= {name: round(value * number / 4) for name, value in SHORT.items()}
+    return changes | settings
+
+
+# How a variant is built, and what changes in the preset.
+VARIANTS = {
+    "T = 4": (Preset.build, {}),
+    "T = 1": (Preset.build, steps(1)),
+    "T = 1, updates of one of four": (Preset.build, steps(1, each=True)),
+    "T = 2": (Preset.build, steps(2)),
+    "T = 2, updates of two of four": (Preset.build, steps(2, each=True)),
+    "T = 8": (Preset.build, steps(8)),
+    "T = 8, updates of eight": (Preset.build, steps(8, each=True)),
+    "no latent": (Preset.build, {"latent_dim": 0}),
+    "no latent, D without x_t": (blind, {"latent_dim": 0}),
+    "D without x_t": (blind, {}),
+    "direct denoising": (direct, {}),
+    "one shot, noise as augmentation": (one_shot, {"denoiser_steps": 0, "steps": 3_000}),
+    "no denoiser first": (Preset.build, {"denoiser_steps": 0}),
+}
+
+
+def one(name: str, seed: int, images: Images, held_out: Images) -> dict:
+    """Train one variant; its scores."""
+    build, own = VARIANTS[name]
+    made = preset("cifar10_16", **SHORT | own | {"seed": seed})
+    torch.manual_seed(seed)
+    model = build(made)
+    seconds = round(seeded.cpu_seconds(train(model, images, made.settings)), 1)
+    row = {"variant": name, "seed": seed, "cpu_seconds": seconds}
+    x_0 = images.sample(2_048, torch.Generator().manual_seed(1))
+    row |= losses_by_step(model, x_0, relativistic=True)
+    drawn = model.sample(SAMPLES, rng=torch.Generator().manual_seed(1))
+    row |= {"scores": scores(drawn, held_out)}
+    row |= {"config": asdict(made.config), "settings": asdict(made.settings)}
+    return row | {"hardware": results.machine()["hardware"]}
+
+
+def scores(samples: Tensor, held_out: Images) -> dict[str, float | str]:
+    """In the judge's features, against the held-out photographs."""
+    path = results.folder() / "cifar10_16_judge.safetensors"
+    images = Images(to_bytes(samples), name="samples")
+    own = Judge.load(path).scores(to_unit(images.images))
+    others = fidelity.score(images, held_out, extractor=str(path), metrics=("prc", "isc"))
+    return own | others
+
+
+def main() -> None:
+    """Print one JSON object a run."""
+    parser = seeded.parser(__doc__, 1, "runs of each variant")
+    parser.add_argument("--cifar", type=Path, help="train/ and test/ of CIFAR-10")
+    parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--run", type=Path, help="train the preset itself in this folder instead")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="with --run")
+    parser.add_argument("--start", type=Path, help="with --run: the weights to begin with")
+    args = parser.parse_args()
+    seeded.one_thread()
+    images = photographs(args.cifar)
+    command = "python benchmarks/photographs.py --cifar FOLDER"
+    if args.run:
+        made = preset("cifar10_16", **parse(args.set))
+        about = {"preset": "cifar10_16", "command": f"{command} --run {args.run}"}
+        for line in run(made, args.run, data=images, start=args.start, about=about, show=True):
+            print(json.dumps(line), flush=True)
+        return
+    held_out = photographs(args.cifar, train=False)
+    for seed, name in ((seed, name) for seed in seeded.seeds(args) for name in args.only):
+        row, same = one(name, seed, images, held_out), itemgetter("variant", "seed", "hardware")
+        seeded.keep(row, args, "bench_photographs", f"{command} --store", same)
+
+
+if __name__ == "__main__":
+    main()
