@@ -158,6 +158,7 @@ OTHER = {
     "r1_end": 0.01,
     "r2": 0.3,
     "relativistic": True,
+    "shared_noise": True,
     "reconstruction": 1.0,
     "r1_interval": 2,
     "ema_decay": 0.8,

@@ -526,3 +526,23 @@ def test_a_denoiser_first_wants_a_chain_and_a_game_after_it():
         TrainSettings(steps=5, denoiser_steps=2, head_start=-1)
     with pytest.raises(ValueError, match="denoiser_steps needs a model that guesses x_0 from x_t"):
         Trainer(GAN(MLPConfig()), gaussian_grid(), TrainSettings(denoiser_steps=1))
+
+
+def test_a_pair_that_shares_its_noise_differs_in_x_0_alone(monkeypatch):
+    """And its fake has the law of every fake: the posterior around the guess."""
+    settings = TrainSettings(batch_size=4_096, steps=1, relativistic=True, shared_noise=True)
+    trainer = Trainer(DDGAN(MLPConfig()), gaussian_grid(), settings)
+    model, x_0 = trainer.model, gaussian_grid().sample(4_096).float()
+    chain, t = model.diffusion, torch.arange(4_096) % 4 + 1
+    x_prev, x_t = chain.q_sample_pair(x_0, t)
+    monkeypatch.setattr(model, "predict", lambda *_, **__: 3 + 0 * x_0)
+    fake, guess = trainer._fake(x_prev, (x_t, t), x_0)
+    for step in (1, 2, 3, 4):
+        here = t == step
+        mean, variance = chain.posterior(guess, x_t, t)
+        noise = (fake - mean)[here]
+        own = (x_prev - chain.posterior(x_0, x_t, t)[0])[here]
+        assert torch.allclose(noise, own, atol=1e-5)  # the same noise
+        sigma = variance[here].mean().sqrt()
+        assert (noise.mean(0).abs() <= 4.5 * sigma / 32 + 1e-5).all()
+        assert (noise.std(0) / sigma.clamp(min=1e-9) - 1).abs().max() < 0.12 or step == 1

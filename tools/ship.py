@@ -40,7 +40,7 @@ JUDGED = {
 }
 ASKED = torch.arange(10).repeat(200)  # the labels of "digits"
 SEED = 1  # of the samples that are scored; the runs themselves have seed 0
-GRIDS = (2_500, 3_500, 6_000, 10_000)  # the steps whose samples are kept
+GRIDS = (1_000, 1_500, 3_000, 6_000)  # the steps whose samples are kept
 PROTOCOLS = {
     "gaussians": "10,000 samples (seed 1), ddgan_lite.mixture_scores",
     "stacked_digits": "26,000 samples (seed 1), ddgan_lite.baselines.trilemma.score: a support "

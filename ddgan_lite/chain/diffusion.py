@@ -260,6 +260,22 @@ class Diffusion:
         mean, std = self._posterior(x_0, x_t, t)
         return mean + std * randn_like(mean, rng)
 
+    def moved(self, x_prev: Tensor, shift: Tensor, t: int | Tensor) -> Tensor:
+        """x_{t-1} as it would be had x_0 been x_0 + ``shift``: the same x_t, and the same noise.
+
+        A posterior sample of (x_0, x_t), moved so, is one of (x_0 + shift, x_t): only the mean
+        depends on x_0.
+
+        Example:
+            >>> x_0, x_t = torch.ones(5, 2), torch.zeros(5, 2)
+            >>> rngs = [torch.Generator().manual_seed(0) for _ in range(2)]
+            >>> chain = Diffusion(4)
+            >>> ours, theirs = (chain.posterior_sample(k * x_0, x_t, 3, rngs[k]) for k in (0, 1))
+            >>> torch.allclose(chain.moved(ours, x_0, 3), theirs)
+            True
+        """
+        return x_prev + self._at("posterior_coef_x0", t, x_prev) * shift
+
     def _posterior(self, x_0: Tensor, x_t: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
         self.check_t(t)
         if x_0.shape != x_t.shape:

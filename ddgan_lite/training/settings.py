@@ -34,6 +34,9 @@ class TrainSettings:
         r2: the weight of the same penalty on generated samples.
         relativistic: let the discriminator compare the real and the generated sample of one
             condition (:func:`~ddgan_lite.method.objectives.relativistic_loss`), not judge each.
+        shared_noise: let the two samples of a pair share the noise of the posterior and differ in
+            their x_0 alone: each keeps its law, and their difference, which is what a relativistic
+            discriminator judges, loses most of its variance. Ours.
         reconstruction: weight of the generator's L1 term
             (:func:`ddgan_lite.method.objectives.reconstruction_loss`); 0 in the paper.
         r1_interval: discriminator updates from one penalty to the next. As in the published
@@ -81,6 +84,7 @@ class TrainSettings:
     r1_end: float | None = None
     r2: float = 0.0
     relativistic: bool = False
+    shared_noise: bool = False
     reconstruction: float = 0.0
     r1_interval: int = 4
     ema_decay: float = 0.995

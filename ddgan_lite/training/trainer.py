@@ -86,9 +86,9 @@ class Trainer:
             )
         if isinstance(model, DDGAN):
             self.alpha_bar = model.diffusion.alpha_bar.to(model.device, torch.float32)
-        elif settings.reconstruction > 0 or settings.denoiser_steps > 0:
-            name = "reconstruction" if settings.reconstruction > 0 else "denoiser_steps"
-            raise ValueError(f"{name} needs a model that guesses x_0 from x_t: a DDGAN.")
+        for name in ("reconstruction", "denoiser_steps", "shared_noise"):
+            if getattr(settings, name) and not isinstance(model, DDGAN):
+                raise ValueError(f"{name} needs a model that guesses x_0 from x_t: a DDGAN.")
         self.classes = getattr(model, "classes", 0)  # a plain GAN has none
         ordered = hasattr(data, "batches")
         known = data.labels if ordered else getattr(data, "sample_labelled", None)
@@ -221,7 +221,7 @@ class Trainer:
             with self.autocast:
                 real, condition = model.real_pair(part, self.rng, *label)
                 with torch.set_grad_enabled(not settings.fresh_fake):
-                    fake, guess = self._fake(real, condition)
+                    fake, guess = self._fake(real, condition, part)
                 # What R1 and R2 differentiate at; a GAN's real samples are the data's own.
                 real = real.detach().requires_grad_(penalise)
                 shown = fake.detach().requires_grad_(penalise and settings.r2 > 0)
@@ -253,7 +253,7 @@ class Trainer:
             with self.autocast:
                 if settings.fresh_fake:
                     real, condition = model.real_pair(part, self.rng, *label)
-                    fake, guess = self._fake(real, condition)
+                    fake, guess = self._fake(real, condition, part)
                 fake_logits = discriminator(fake, *condition)
                 if settings.relativistic:
                     with torch.no_grad():
@@ -294,12 +294,14 @@ class Trainer:
         self.step += 1
         return self._read(sums)
 
-    def _fake(self, real: Tensor, condition: tuple) -> tuple[Tensor, Tensor | None]:
+    def _fake(self, real: Tensor, condition: tuple, x_0: Tensor) -> tuple[Tensor, Tensor | None]:
         """A fake, and the guess of x_0 behind it if that is to be judged as well."""
-        if self.settings.reconstruction == 0:
+        if not (self.settings.reconstruction or self.settings.shared_noise):
             return self.model.fake_like(real, condition, self.rng), None
         x_t, t, *label = condition
         guess = self.model.predict(x_t, t, None, *label, rng=self.rng)
+        if self.settings.shared_noise:
+            return self.model.diffusion.moved(real, guess - x_0, t), guess
         return self.model.fake_like(real, condition, self.rng, guess), guess
 
     def _backward(self, network: int, loss: Tensor) -> None:
