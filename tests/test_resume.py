@@ -150,6 +150,7 @@ OTHER = {
     "lr_generator": 1e-4,
     "lr_discriminator": 1e-4,
     "lr_end": 1e-6,
+    "lr_end_discriminator": 1e-5,
     "lr_denoiser": 1e-4,
     "denoiser_steps": 3,
     "head_start": 2,

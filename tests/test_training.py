@@ -519,6 +519,16 @@ def test_the_discriminator_may_have_a_head_start():
     assert ends == pytest.approx([settings.lr_end] * 2)
 
 
+def test_the_rates_may_end_apart():
+    settings = TrainSettings(steps=6, batch_size=8, lr_end=1e-5, lr_end_discriminator=3e-4)
+    trainer = Trainer(tiny.model(tiny.MLP), gaussian_grid(), settings)
+    list(trainer)
+    ends = [optimiser.param_groups[0]["lr"] for optimiser in trainer.optimisers]
+    assert ends == pytest.approx([1e-5, 3e-4])
+    with pytest.raises(ValueError, match="lr_end_discriminator must not be negative, got -1"):
+        TrainSettings(lr_end_discriminator=-1)
+
+
 def test_a_denoiser_first_wants_a_chain_and_a_game_after_it():
     with pytest.raises(ValueError, match="leave some of the 5 steps, got 5 and 0"):
         TrainSettings(steps=5, denoiser_steps=5)

@@ -34,9 +34,10 @@ def optimisers(
         first = left - settings.head_start, settings.lr_generator, settings.lr_end
     else:
         first = settings.denoiser_steps, settings.lr_denoiser, settings.lr_generator
+    end = settings.lr_end_discriminator
+    second = left, settings.lr_discriminator, settings.lr_end if end is None else end
     adams, falls = [], []
-    fall = first, (left, settings.lr_discriminator, settings.lr_end)
-    for tensors, (steps, lr, low) in zip(weights, fall, strict=True):
+    for tensors, (steps, lr, low) in zip(weights, (first, second), strict=True):
         adams.append(Adam(tensors, lr, settings.betas if game else (0.9, 0.99), fused=True))
         falls.append(CosineAnnealingLR(adams[-1], steps, eta_min=low))
     return adams, falls

@@ -94,9 +94,10 @@ def _ours(rate: float, **changes: object) -> TrainSettings:
 # Ours for photographs on a CPU, where a fast generator outruns its discriminator.
 _AWAKE = TrainSettings(
     batch_size=64,
-    lr_generator=1e-4,
+    lr_generator=4e-5,
     lr_discriminator=1e-3,
     lr_end=1e-5,
+    lr_end_discriminator=5e-4,
     relativistic=True,
     ema_decay=0.999,
     mixed_precision="bf16",
@@ -145,7 +146,7 @@ PRESETS = {
             data_std=0.5,
             noise_levels=(0.3, 0.9, 2.7, 20.0),
         ),
-        replace(_AWAKE, steps=15_000, denoiser_steps=4_000, head_start=800, r1=0.05, r2=0.05),
+        replace(_AWAKE, steps=12_800, denoiser_steps=4_000, head_start=800, r1=0.05, r2=0.05),
         step_weights=(2, 2, 1, 1),  # at t = 3 and 4 there is little to judge
     ),
     # 1,800 epochs of 195 updates; 4 GPUs with 64 images each.

@@ -122,7 +122,7 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
             fastest = (max(settings.lr_generator, settings.lr_denoiser), fastest[1])
         rates, scalers, moments = [], [], []
         for number, scaler in enumerate(trainer.scalers):
-            most = max(fastest[number], settings.lr_end)
+            most = max(fastest[number], settings.lr_end, settings.lr_end_discriminator or 0)
             rates.append(_number("lr", training["groups"][number][0]["lr"], most * (1 + 1e-6)))
             scalers.append(_scale(scaler.state_dict(), training["scalers"][number]))
             part = checkpoints.section(tensors, f"adam/{number}")

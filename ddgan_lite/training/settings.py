@@ -24,7 +24,8 @@ class TrainSettings:
         batch_size: samples per update, over all processes together.
         lr_generator, lr_discriminator: Adam's learning rates at the start; both fall along a
             cosine over the steps that have one.
-        lr_end: the rate where both end.
+        lr_end: the rate where both end;
+        lr_end_discriminator: where the discriminator's ends, if elsewhere.
         lr_denoiser: the generator's rate while it learns to denoise, where the same cosine takes
             it to ``lr_generator``; Adam's decay rates are 0.9 and 0.99 there.
         betas: Adam's decay rates.
@@ -78,6 +79,7 @@ class TrainSettings:
     lr_generator: float = 6e-3
     lr_discriminator: float = 6e-3
     lr_end: float = 6e-5
+    lr_end_discriminator: float | None = None
     lr_denoiser: float = 1e-3
     betas: tuple[float, float] = (0.0, 0.99)
     r1: float = 0.2
@@ -114,6 +116,10 @@ class TrainSettings:
         for name in ("r1", "r2", "reconstruction", "workers", "lr_end", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
+        if self.lr_end_discriminator is not None and not self.lr_end_discriminator >= 0:
+            raise ValueError(
+                f"lr_end_discriminator must not be negative, got {self.lr_end_discriminator}."
+            )
         if self.r1_end is not None and not 0 < self.r1_end <= self.r1:
             raise ValueError(f"r1_end must lie above 0, up to r1 = {self.r1}, got {self.r1_end}.")
         if self.seed >= 2**63:
