@@ -33,6 +33,8 @@ from ddgan_lite.training.logs import read_log
 
 JUDGE_STEPS = {"mnist": 2_000, "cifar10_16": 3_900}
 DATA = {"cifar10_16": "a JPEG re-encoding of CIFAR-10, 2 x 2 means"}  # where --cifar is given
+GO_ON = ("cifar10_16",)  # shipped with all that ``train --start`` needs, from a run's checkpoint
+NOUNS = {"mnist": "digits", "cifar10_16": "photographs"}  # of those that have a judge
 JUDGED = {
     "mnist": "the 10,000 held-out digits; recognised: a probability of at least 0.9",
     "cifar10_16": "the 10,000 held-out photographs; recognised: a probability of at least 0.9; fd "
@@ -50,6 +52,9 @@ PROTOCOLS = {
     "pixels, from the training digits",
     "mnist": "10,000 samples (seed 1), ddgan_lite.Judge: probability at least 0.9; shares of the "
     "classes in tenths; fd in its 64 features, from the 10,000 held-out digits",
+    "cifar10_16": "10,000 samples (seed 1), the judge of these photographs: probability at least "
+    "0.9; shares of the classes in tenths; fd in its 64 features, from the 10,000 held-out "
+    "photographs: of as many true ones see the card of the judge",
 }
 # On the page: what the samples show, what the scores say, and what their names mean. An entry of
 # MEANING that holds for one file only has its name in front.
@@ -104,10 +109,15 @@ def drawn(model: DDGAN, name: str) -> Tensor:
     return model.sample(n, rng=torch.Generator().manual_seed(SEED))
 
 
+def the_judge(name: str) -> Judge:
+    """The one that comes with the book."""
+    return Judge.load(results.find(f"{name}_judge.safetensors"))
+
+
 def scores(samples: Tensor, name: str) -> dict[str, float]:
     """By the protocol of ``name``."""
-    if name == "mnist":
-        return Judge.load().scores(samples)
+    if name in NOUNS:
+        return the_judge(name).scores(to_unit(to_bytes(samples)))
     if name == "digits":
         right = (read_digits(samples)[:, 0] == ASKED).double().reshape(200, 10)
         true = Digits("train").images
@@ -119,14 +129,17 @@ def scores(samples: Tensor, name: str) -> dict[str, float]:
 def ship(name: str, source: Path, half: bool, about: dict) -> tuple[DDGAN, dict]:
     """Write the weights with their card; the model as it is in the file, and its header."""
     path = checkpoints.locate(source)
-    whole = DDGAN.load(path)
+    keep, weights = "sampling", path
+    if name in GO_ON and source.is_dir():
+        keep, weights = "training", checkpoints.history(source / "checkpoints")[-1]
+    whole = DDGAN.load(weights, keep=keep)
     known = checkpoints.read(path)[1]["provenance"] | {"preset": name, "protocol": PROTOCOLS[name]}
     found = {"scores_float32": scores(drawn(whole, name), name)} if half else {}
     target = results.folder() / f"{name}.safetensors"
     known |= found | about
-    model = DDGAN.load(whole.save(target, half=half))
+    model = DDGAN.load(whole.save(target, half=half, keep=keep))
     known["scores"] = scores(drawn(model, name), name)
-    whole.save(target, half=half, **known)
+    whole.save(target, half=half, keep=keep, **known)
     return model, known
 
 
@@ -184,20 +197,24 @@ def nearest(points: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
-def show_mnist(model: DDGAN, known: dict, run: Path, root: Path, command: str) -> None:
-    """What the chapters show beside the weights: mnist.json, mnist.npz and the grids."""
-    judge, digits = Judge.load(), load_images("mnist", root=root)
-    train, held_out = every(digits), every(load_images("mnist", root=root, train=False))
+def show(name: str, model: DDGAN, known: dict, run: Path, sets: tuple[Images, Images]) -> None:
+    """What the chapters show beside the weights: name.json, name.npz and, of MNIST, the grids."""
+    judge = the_judge(name)
+    train, held_out = (every(images) for images in sets)
     rng = torch.Generator().manual_seed(SEED)
     some = train[torch.randperm(len(train), generator=rng)[:10_000]]
     noise = torch.rand(held_out.shape, generator=rng) * 2 - 1
     blurred = 2 * avg_pool2d((held_out + 1) / 2, 9, stride=1, padding=4) - 1
-    overlaid = torch.maximum(held_out, held_out[torch.randperm(len(held_out), generator=rng)])
-    samples = drawn(model, "mnist")
+    samples = drawn(model, name)
     judged = {
-        "samples": samples, "training digits": some, "held-out digits": held_out,
-        "two digits laid over each other": overlaid, "blurred digits": blurred, "noise": noise,
-    }  # fmt: skip
+        "samples": samples,
+        f"training {NOUNS[name]}": some,
+        f"held-out {NOUNS[name]}": held_out,
+    }
+    if name == "mnist":
+        other = held_out[torch.randperm(len(held_out), generator=rng)]
+        judged["two digits laid over each other"] = torch.maximum(held_out, other)
+    judged |= {f"blurred {NOUNS[name]}": blurred, "noise": noise}
     for t in range(1, model.diffusion.num_steps):  # only the last t steps are the model's
         x_t = model.diffusion.q_sample(some, t, rng)
         *_, judged[f"from true x_{t}"] = model.denoise_steps(x_t, t, rng=rng)
@@ -212,27 +229,20 @@ def show_mnist(model: DDGAN, known: dict, run: Path, root: Path, command: str) -
     }  # fmt: skip
     order = {"closest": close[:12], "random": torch.arange(12)}
     arrays = {
-        f"{which}, {name}": to_bytes(images[rows]).numpy()
+        f"{which}, {what}": to_bytes(images[rows]).numpy()
         for which, rows in order.items()
-        for name, images in kept.items()
+        for what, images in kept.items()
     }
     np.savez_compressed(
-        results.folder() / "mnist.npz",
+        results.folder() / f"{name}.npz",
         distance_samples=pixels.numpy().astype(np.float16),
         distance_held_out=held.numpy().astype(np.float16),
         **arrays,
     )
-    log = read_log(run)
-    results.store(
-        "mnist",
-        command,
-        {
-            "card": known,
-            "judged": {name: judge.scores(images) for name, images in judged.items()},
-            "log": log,
-        },
-    )
-    for step in GRIDS:
+    found = {what: judge.scores(to_unit(to_bytes(images))) for what, images in judged.items()}
+    about = {"card": known, "judged": found, "log": read_log(run)}
+    results.store(name, f"python tools/ship.py {name} {run}", about)
+    for step in GRIDS if name == "mnist" else ():
         picture = Image.open(run / "samples" / f"step_{step:08d}.png").convert("L")
         picture.save(results.folder() / f"mnist-step-{step}.png", optimize=True)
 
@@ -281,10 +291,9 @@ def main() -> None:
     else:
         about = dict(each.split("=", 1) for each in args.about)
         model, known = ship(args.name, Path(args.run), args.half, about)
-        if args.name == "mnist":
-            show_mnist(
-                model, known, Path(args.run), args.root, "python tools/ship.py mnist runs/mnist"
-            )
+        if args.name in NOUNS:
+            sets = parts(args.name, args.root, args.cifar)
+            show(args.name, model, known, Path(args.run), sets)
     stem = f"{args.run or 'mnist'}_judge" if args.name == "judge" else args.name
     target = results.folder() / f"{stem}.safetensors"
     print(cards.card(target))
