@@ -12,6 +12,7 @@
     training: [...PLANE, "trainer", "training-recipe", "training"],
     images: ["ddgan", "ui", "images-model", "images"],
     digits: ["ddgan", "ui", "digits-model", "images"],
+    strokes: ["ddgan", "ui", "digits-model", "images", "drawings", "strokes"],
   };
   const folder = new URL(".", document.currentScript.src);
   const loaded = new Map();
