@@ -35,9 +35,14 @@ from ddgan_lite.files import results
 
 CHROMIUM = os.environ.get("CHROME_PATH", "/usr/bin/chromium")
 REPEATS = 7
-PAGES = ("denoising", "plane", "images", "training")
+PAGES = {  # by the widget that a reader meets first on each
+    "live-denoising": "live-denoising",
+    "live-plane": "live-plane",
+    "live-images": "live-digits",
+    "live-training": "live-training",
+}
 SLOW = {"processor": 1 / 4, "megabits_per_second": 1.6, "latency_ms": 150}
-FRAMES = 180  # of a drag
+DRAGGED = 3  # seconds
 SEEDS = (0, 1, 2)  # of the training
 TEXT = {".css", ".html", ".js", ".json", ".svg"}
 
@@ -82,8 +87,8 @@ def visit(browser: Browser, address: str, name: str, slow: bool = False):
         speed = {"downloadThroughput": rate, "uploadThroughput": rate}
         limits = {"offline": False, "latency": SLOW["latency_ms"], **speed}
         tools.send("Network.emulateNetworkConditions", limits)
-    page.goto(f"{address}/book/live-{name}.html", wait_until="commit")
-    page.wait_for_selector(f"#live-{name}[data-ready=yes]", timeout=60_000)
+    page.goto(f"{address}/book/{name}.html", wait_until="commit")
+    page.wait_for_selector(f"#{PAGES[name]}[data-ready=yes]", timeout=60_000)
     yield page
     context.close()
 
@@ -104,6 +109,13 @@ def clicks(page: Page, button: str, state: str) -> float:
     return round(statistics.median(times), 1)
 
 
+def scroll_to(page: Page, root: str) -> None:
+    """The widget in view and at work, the page done with moving: its formulas are set."""
+    page.evaluate("ddganLive.formulas.then(() => window.MathJax?.startup.promise.then(() => null))")
+    page.locator(f"#{root}").scroll_into_view_if_needed()
+    page.wait_for_selector(f"#{root}[data-ready=yes]", timeout=60_000)
+
+
 WATCH = """(name) => {
   const seen = (ddganLive.watched = []);
   const look = (now) => {
@@ -120,8 +132,8 @@ WATCHED = """() => {
 
 
 def drag(page: Page, root: str, state: str, start: tuple[float, float]) -> dict[str, float]:
-    """Drag the point at ``start`` (shares of the canvas) about, one move for every frame."""
-    page.wait_for_selector(f"#{root}[data-ready=yes]", timeout=60_000)
+    """Drag the point at ``start`` (shares of the canvas) about, 60 moves a second."""
+    scroll_to(page, root)
     canvas = page.locator(f"#{root} canvas").first
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
@@ -130,10 +142,12 @@ def drag(page: Page, root: str, state: str, start: tuple[float, float]) -> dict[
     page.mouse.down()
     page.evaluate(WATCH, state)
     begin = time.perf_counter()
-    for k in range(FRAMES):
-        turn = 2 * math.pi * k / 60
+    for move in itertools.count(1):
+        turn = 2 * math.pi * (time.perf_counter() - begin)
         page.mouse.move(x + 60 * math.sin(turn), y + 60 * (1 - math.cos(turn)))
-        time.sleep(max(0, begin + (k + 1) / 60 - time.perf_counter()))
+        if (now := time.perf_counter()) > begin + DRAGGED:
+            break
+        time.sleep(max(0, begin + move / 60 - now))
     times, moved = page.evaluate(WATCHED)
     page.mouse.up()
     gaps = [after - before for before, after in itertools.pairwise(times)]
@@ -165,20 +179,19 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu"])
         result["chromium"] = browser.version
         for name in PAGES:
-            result["ready_ms"][f"live-{name}"] = ready(browser, address, name, slow=False)
-            result["ready_slow_ms"][f"live-{name}"] = ready(browser, address, name, slow=True)
-        with visit(browser, address, "denoising") as page:
-            result["drag"]["one step, exactly"] = drag(
-                page, "live-denoising", "denoisingNow", (0.5, 0.2)
-            )
-        with visit(browser, address, "plane") as page:
+            result["ready_ms"][name] = ready(browser, address, name, slow=False)
+            result["ready_slow_ms"][name] = ready(browser, address, name, slow=True)
+        with visit(browser, address, "live-denoising") as page:
+            point = drag(page, "live-denoising", "denoisingNow", (0.5, 0.2))
+            result["drag"]["one step, exactly"] = point
+        with visit(browser, address, "live-plane") as page:
             result["samples_ms"] = clicks(page, "Draw 2,000 samples", "planeNow")
-        with visit(browser, address, "plane") as page:
-            page.locator("#live-step").scroll_into_view_if_needed()
+        with visit(browser, address, "live-plane") as page:
             result["drag"]["in the plane"] = drag(page, "live-step", "stepNow", (0.5, 0.5))
-        with visit(browser, address, "images") as page:
+        with visit(browser, address, "live-images") as page:
+            scroll_to(page, "live-images")
             result["images_ms"] = clicks(page, "Draw 6 images", "imagesNow")
-        with visit(browser, address, "training") as page:
+        with visit(browser, address, "live-training") as page:
             result["training"] = [trained(page, seed) for seed in SEEDS]
         browser.close()
     print(json.dumps(result | results.machine(), indent=1))

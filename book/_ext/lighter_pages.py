@@ -51,13 +51,21 @@ def lighten(site: Path) -> None:
 
 
 def spare(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
-    """A page without a formula of its own does without MathJax and its settings."""
+    """A page without a formula of its own does without MathJax and its settings.
+
+    On a page with a widget loader.js fetches MathJax, when the widget is done.
+    """
     if not app.env.get_domain("math").data["has_equations"].get(page):
-        context["script_files"] = [
-            script
-            for script in context["script_files"]
-            if "mathjax" not in f"{script.filename}{script.attributes.get('body')}".lower()
-        ]
+        dropped = "mathjax"
+    elif '<div class="live" id=' in context.get("body", ""):
+        dropped = "vendor/mathjax"
+    else:
+        return
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if dropped not in f"{script.filename}{script.attributes.get('body')}".lower()
+    ]
 
 
 def finish(app: Sphinx, exception: Exception | None) -> None:

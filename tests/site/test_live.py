@@ -20,7 +20,7 @@ PAGES = {
     "live-denoising": ["live-denoising", "live-levels"],
     "live-plane": ["live-plane", "live-step"],
 }
-PAGES["live-images"] = ["live-images", "live-digits", "live-strokes"]
+PAGES["live-images"] = ["live-digits", "live-strokes", "live-images"]
 PAGES["live-training"] = ["live-training"]
 CHAPTERS = {
     "03_multimodal_denoising": "live-denoising",
