@@ -42,7 +42,7 @@ It stays.
 
 See [chapter 05](05_ablations.ipynb), [a proof](../book/derivations.md#one-step), [the
 web](https://example.org/x.md) and [below](#exercises)."""
-SOLUTION = '''def double(x):
+SOLUTION = '''def double(x):  # fmt: skip
     """Twice x."""
     ### BEGIN SOLUTION
     twice = x + x
