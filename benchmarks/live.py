@@ -12,6 +12,7 @@ compresses text, and each visit begins with an empty cache. Medians, except of t
   longest time between two of them, and the share of frames on which the point had moved;
 - ``training``: whole runs in the page, without the seconds for showing them.
 
+``cpu`` in a name is processor time of the page's process, which hardly depends on other work.
 ``--beside`` says what else the machine was doing.
 """
 
@@ -34,7 +35,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from ddgan_lite.files import results
 
 CHROMIUM = os.environ.get("CHROME_PATH", "/usr/bin/chromium")
-REPEATS = 5
+REPEATS = 3
 PAGES = {  # by the widget that a reader meets first on each
     "live-denoising": "live-denoising",
     "live-plane": "live-plane",
@@ -93,12 +94,22 @@ def visit(browser: Browser, address: str, name: str, slow: bool = False):
     context.close()
 
 
-def ready(browser: Browser, address: str, name: str, slow: bool) -> int:
+def cpu_ms(page: Page) -> float:
+    """Processor time that the page's process has used so far."""
+    tools = page.context.new_cdp_session(page)
+    tools.send("Performance.enable")
+    found = tools.send("Performance.getMetrics")["metrics"]
+    tools.detach()
+    return next(1000 * each["value"] for each in found if each["name"] == "ProcessTime")
+
+
+def ready(browser: Browser, address: str, name: str, slow: bool) -> tuple[int, int]:
+    """Milliseconds until the controls work, and those of processor time among them."""
     times = []
     for _ in range(REPEATS):
         with visit(browser, address, name, slow) as page:
-            times.append(page.evaluate("ddganLive.readyAt"))
-    return round(statistics.median(times))
+            times.append((page.evaluate("ddganLive.readyAt"), cpu_ms(page)))
+    return tuple(round(statistics.median(each)) for each in zip(*times, strict=True))
 
 
 def clicks(page: Page, button: str, state: str) -> float:
@@ -141,6 +152,7 @@ def drag(page: Page, root: str, state: str, start: tuple[float, float]) -> dict[
     page.mouse.move(x, y)
     page.mouse.down()
     page.evaluate(WATCH, state)
+    used = cpu_ms(page)
     begin = time.perf_counter()
     for move in itertools.count(1):
         turn = 2 * math.pi * (time.perf_counter() - begin)
@@ -149,23 +161,27 @@ def drag(page: Page, root: str, state: str, start: tuple[float, float]) -> dict[
             break
         time.sleep(max(0, begin + move / 60 - now))
     times, moved = page.evaluate(WATCHED)
+    used = cpu_ms(page) - used
     page.mouse.up()
     gaps = [after - before for before, after in itertools.pairwise(times)]
     return {
         "frames_per_second": round(1000 * len(gaps) / sum(gaps), 1),
         "longest_ms": round(max(gaps), 1),
+        "cpu_ms_per_frame": round(used / len(gaps), 1),
         "moved": round(sum(moved[1:]) / len(gaps), 3),
     }
 
 
 def trained(page: Page, seed: int) -> dict[str, float]:
     """A whole run of the page: it counts its seeds up from 0."""
+    used = cpu_ms(page)
     page.get_by_role("button", name="Start anew" if seed else "Train", exact=True).click()
     over = "ddganLive.trainingNow?.step === ddganLive.trainingNow?.steps"
     page.wait_for_function("ddganLive.trainingNow?.step < ddganLive.trainingNow?.steps")
     page.wait_for_function(f"ddganLive.trainingNow && {over}", timeout=600_000)
     seconds, scores = page.evaluate("[ddganLive.trainingNow.seconds, ddganLive.trainingNow.scores]")
-    return {"seed": seed, "seconds": round(seconds), **scores}
+    used = (cpu_ms(page) - used) / 1000  # showing it as well
+    return {"seed": seed, "seconds": round(seconds), "cpu_seconds": round(used), **scores}
 
 
 def main() -> None:
@@ -174,13 +190,15 @@ def main() -> None:
     parser.add_argument("--store", action="store_true", help="keep them in book/results")
     parser.add_argument("--beside", default="nothing", help="what else the machine was doing")
     args = parser.parse_args()
-    result = {"beside": args.beside, "slow": SLOW, "ready_ms": {}, "ready_slow_ms": {}, "drag": {}}
+    result = {"beside": args.beside, "slow": SLOW, "drag": {}}
+    result |= {name: {} for name in ("ready_ms", "ready_cpu_ms", "ready_slow_ms")}
     with served(args.site.resolve()) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu"])
         result["chromium"] = browser.version
         for name in PAGES:
-            result["ready_ms"][name] = ready(browser, address, name, slow=False)
-            result["ready_slow_ms"][name] = ready(browser, address, name, slow=True)
+            found = ready(browser, address, name, slow=False)
+            result["ready_ms"][name], result["ready_cpu_ms"][name] = found
+            result["ready_slow_ms"][name], _ = ready(browser, address, name, slow=True)
         with visit(browser, address, "live-denoising") as page:
             point = drag(page, "live-denoising", "denoisingNow", (0.5, 0.2))
             result["drag"]["one step, exactly"] = point
