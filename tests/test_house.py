@@ -241,8 +241,9 @@ def test_an_address_that_cannot_be_written_gets_a_sentence(tmp_path):
 # -- the site ------------------------------------------------------------------------------------
 
 
-def test_the_marks_around_a_solution_are_for_the_student_notebooks_only(tmp_path, monkeypatch):
-    source = "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION"
+def test_marks_for_tools_are_not_on_the_page(tmp_path, monkeypatch):
+    source = "def double(x):  # fmt: skip\n    ### BEGIN SOLUTION\n    return 2 * x\n"
+    source += "    ### END SOLUTION"
     executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     for name in ("EXECUTED", "STAGING"):
         monkeypatch.setattr(build_book, name, tmp_path / name)

@@ -42,7 +42,7 @@ It stays.
 
 See [chapter 05](05_ablations.ipynb), [a proof](../book/derivations.md#one-step), [the
 web](https://example.org/x.md) and [below](#exercises)."""
-SOLUTION = '''def double(x):
+SOLUTION = '''def double(x):  # fmt: skip
     """Twice x."""
     ### BEGIN SOLUTION
     twice = x + x
@@ -270,7 +270,9 @@ class TestHandedOut:
                 assert cell.outputs == [] and cell.execution_count is None
                 assert not any(tag.startswith("hide") for tag in cell.metadata.tags)
             else:
-                assert cell == kept[cell.id]
+                chapters = kept[cell.id]
+                chapters.source = chapters.source.replace("  # fmt: skip", "")
+                assert cell == chapters
 
     def test_no_link_leads_into_a_repository_that_is_not_there(self, path, handed_out):
         made = nbformat.read(handed_out / path.name, as_version=4)

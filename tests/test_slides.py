@@ -159,6 +159,14 @@ def test_a_figure_is_the_picture_of_the_notebook(deck):
     assert len(set(re.findall(r'<img src="figures/([^"]+)"', text(deck)))) == len(stored)
 
 
+def test_a_part_of_a_figure_is_shown_where_one_is_asked_for(tmp_path):
+    source, figure = tmp_path / "slides.md", "notebooks/03_multimodal_denoising.ipynb#Six panels"
+    source.write_text(f'# Two\n\n![a](<{figure}>)\n\n![b](<{figure}> "inset(0 0 50% 0)")\n')
+    build_slides.build(tmp_path / "deck", source)
+    whole, half = re.findall(r"<img[^>]*>", text(tmp_path / "deck"))
+    assert half == whole.replace(">", ' style="object-view-box: inset(0 0 50% 0)">')
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -41,8 +41,9 @@ FAILED = BUILD / "failed"  # logs
 STAGING = BUILD / "src"
 TIMES = BUILD / "times.json"
 RECORDED = ROOT / "book/results/bench_book.json"
-# Where the blanks of the student notebooks begin and end; no page shows these lines.
-MARKER = re.compile(rf"^[ \t]*{student.MARK.pattern}[ \t]*\n?", re.MULTILINE)
+# Where the blanks of the student notebooks begin and end, and what is meant for the formatter: no
+# page shows it.
+MARKER = re.compile(rf"^[ \t]*{student.MARK.pattern}[ \t]*\n?|{student.FORMATTER}", re.MULTILINE)
 HIDING = {"hide-cell", "hide-output", "remove-cell", "remove-output"}  # tags
 
 

@@ -8,6 +8,8 @@ Figures and numbers of ours are named, never copied, so that the deck cannot dis
 
     ![caption](<notebooks/03_multimodal_denoising.ipynb#Six panels>)  the figure with these words
                                                                     in its alt text
+    ![caption](<...#Six panels> "inset(0 0 50% 0)")                 its upper half: what is left
+                                                                    is larger (object-view-box)
     {{ablations.rows.full model.hq3.mean:.1%}}                      book/results/ablations.json,
                                                                     the mean of a list of numbers
     {{trilemma.rows[family=GAN].hq3.max:.2f}}                       of the records with that value
@@ -176,7 +178,9 @@ def build(target: Path, source: Path = SOURCE) -> int:
         (target / "figures" / name).write_bytes(png)
         caption = renderer.renderInline(tokens[index].children or [], options, env)
         caption = caption and f"<figcaption>{caption}</figcaption>"
-        return f'<img src="figures/{name}" alt="{escape(alt)}">{caption}'
+        part = tokens[index].attrs.get("title")
+        part = f' style="object-view-box: {escape(part)}"' if part else ""
+        return f'<img src="figures/{name}" alt="{escape(alt)}"{part}>{caption}'
 
     markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
     markdown.use(dollarmath_plugin, renderer=formula)

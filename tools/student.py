@@ -30,6 +30,7 @@ REGION = re.compile(
     r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n(.*?)^[ \t]*### END SOLUTION[ \t]*$", re.M | re.S
 )
 MARK = re.compile(r"### (BEGIN|END) SOLUTION")
+FORMATTER = r"  # fmt: skip$"
 BLANK = "...  # your code here"
 DETAILS = re.compile(r"^[ \t]*<details>.*?^[ \t]*</details>[ \t]*$", re.M | re.S)
 # The badge of a chapter, with the address of its student copy: a folder, a file.
@@ -174,6 +175,7 @@ def student_version(book: nbformat.NotebookNode, public: str) -> nbformat.Notebo
                 if cell.source:
                     cells.append(cell)
                 continue
+            cell.source = re.sub(FORMATTER, "", cell.source, flags=re.MULTILINE)
             if cell.cell_type == "code" and "solution" in tags(cell):
                 if following is None or "check" not in tags(following):
                     raise ValueError("a solution needs a check cell directly after it")
