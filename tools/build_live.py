@@ -7,7 +7,9 @@ Each live page shows a picture and its text where JavaScript is off; the script 
 
 import argparse
 import dataclasses
+import itertools
 import json
+import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -196,6 +198,48 @@ def images(model: DDGAN, path: Path, rows: int = 4, labels: list[int] | None = N
     save(figure, path)
 
 
+PEN = 2.1  # its radius in spots, as in strokes.js
+DRAWINGS = [  # (column, row) corners on 32 by 32 spots, one line for each digit 0..9
+    [(16, 4), (9, 8), (8, 21), (15, 28), (23, 22), (23, 10), (16, 4)],
+    [(17, 2), (15, 30)],
+    [(8, 8), (16, 4), (23, 10), (8, 28), (24, 28)],
+    [(9, 5), (22, 6), (14, 15), (23, 21), (17, 28), (8, 27)],
+    [(10, 4), (8, 16), (24, 16), (20, 4), (20, 30)],
+    [(23, 4), (10, 4), (9, 14), (20, 15), (22, 24), (8, 28)],
+    [(19, 2), (9, 16), (10, 27), (20, 27), (20, 17), (10, 18)],
+    [(8, 5), (23, 5), (13, 30)],
+    [(16, 15), (10, 7), (22, 5), (16, 15), (9, 25), (22, 27), (16, 15)],
+    [(22, 7), (12, 6), (10, 15), (22, 14), (22, 7), (19, 30)],
+]
+
+
+def sheet(corners: list[tuple[int, int]]) -> torch.Tensor:
+    """A drawing (1, 8, 8) as strokes.js makes it: ink on 32 by 32 spots, counted in blocks."""
+    spots = torch.stack(torch.meshgrid(2 * [torch.arange(32.0) + 0.5], indexing="xy"), -1)
+    ink = torch.zeros(32, 32, dtype=torch.bool)
+    for start, end in itertools.pairwise(torch.tensor(corners, dtype=torch.float32)):
+        count = max(1, math.ceil(2 * float((end - start).norm())))
+        for k in range(count + 1):
+            ink |= (spots - start - k * (end - start) / count).norm(dim=-1) < PEN
+    return ink.reshape(1, 8, 4, 8, 4).sum((2, 4)) / 8 - 1
+
+
+def strokes(model: DDGAN, path: Path) -> None:
+    """The drawings, and what they become from x_1 and x_2 when their own digit is asked for."""
+    rng, digits = torch.Generator().manual_seed(0), list(range(10))
+    rows = {"drawing": torch.stack([sheet(corners) for corners in DRAWINGS])}
+    for t in (1, 2):
+        x_t = model.diffusion.q_sample(rows["drawing"], t, rng)
+        *_, rows[f"from $x_{t}$"] = model.denoise_steps(x_t, t, labels=digits, rng=rng)
+    figure, axes = plt.subplots(3, 10, figsize=(10, 3.2))
+    for line, (name, found) in zip(axes, rows.items(), strict=True):
+        for ax, image in zip(line, found, strict=True):
+            ax.imshow(image[0], cmap="gray", vmin=-1, vmax=1)
+            ax.axis("off")
+        line[0].text(-1.5, 3.5, name, ha="right", va="center")
+    save(figure, path)
+
+
 def write(book: Path) -> None:
     """All of it, into ``book/_static/live`` and ``book/_static/cover.webp``."""
     plots.use_style()
@@ -219,6 +263,8 @@ def write(book: Path) -> None:
     step(gaussians, folder / "step.webp")
     images(pictures, folder / "images.webp")
     images(asked, folder / "digits.webp", labels=[3, 3, 8, 8])
+    (folder / "drawings.js").write_text(f"globalThis.ddganDrawings = {json.dumps(DRAWINGS)};\n")
+    strokes(asked, folder / "strokes.webp")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""A Sphinx extension: pages without the icons that no page shows.
+"""A Sphinx extension: pages without the icons and the formula setter that they do not use.
 
 The theme draws its icons twice: with web fonts, and with a script of 1.5 MB that puts the same
 icons in their place as SVG. The script is emptied (its file stays, because every page names it),
 and the fonts, 270 kB, keep the 30 icons that pages and style sheets use.
+
+Sphinx gives MathJax, 270 kB as sent, to pages with a formula *or with such a page below them in the
+table of contents*. Below the first page lies the whole book; it has no formula itself.
 """
 
 import re
@@ -47,11 +50,30 @@ def lighten(site: Path) -> None:
         subset.save_font(font, path, options)
 
 
+def spare(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
+    """A page without a formula of its own does without MathJax and its settings.
+
+    On a page with a widget loader.js fetches MathJax, when the widget is done.
+    """
+    if not app.env.get_domain("math").data["has_equations"].get(page):
+        dropped = "mathjax"
+    elif '<div class="live" id=' in context.get("body", ""):
+        dropped = "vendor/mathjax"
+    else:
+        return
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if dropped not in f"{script.filename}{script.attributes.get('body')}".lower()
+    ]
+
+
 def finish(app: Sphinx, exception: Exception | None) -> None:
     if exception is None:
         lighten(Path(app.outdir))
 
 
 def setup(app: Sphinx) -> dict:
+    app.connect("html-page-context", spare, priority=900)  # behind those that add scripts
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

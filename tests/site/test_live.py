@@ -3,9 +3,12 @@
 How long they take is measured by benchmarks/live.py.
 """
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from build_live import DRAWINGS, sheet
 
 from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.data.toys import gaussian_grid, gaussian_line
@@ -17,13 +20,16 @@ PAGES = {
     "live-denoising": ["live-denoising", "live-levels"],
     "live-plane": ["live-plane", "live-step"],
 }
-PAGES["live-images"] = ["live-images", "live-digits"]
+PAGES["live-images"] = ["live-digits", "live-strokes", "live-images"]
 PAGES["live-training"] = ["live-training"]
 CHAPTERS = {
     "03_multimodal_denoising": "live-denoising",
     "04_denoising_diffusion_gan": "live-plane",
     "06_mode_coverage": "live-digits",
 }
+
+
+FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 @pytest.fixture
@@ -228,7 +234,7 @@ def test_a_finger_drags_the_point(browser, site):
 
 def levels_now(page):
     """What the page shows, once it has caught up with the controls."""
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.evaluate(FRAMES)
     return page.evaluate(
         "(({ levels, hq3, klModes, klData, sum, data }) => "
         "({ levels, hq3, klModes, klData, sum, modes: data.means.length }))(ddganLive.levelsNow)"
@@ -486,3 +492,132 @@ def test_the_digit_that_is_asked_for_is_drawn(open_live):
     right = [(read_digits(drawn[label]) == label).double().mean().item() for label in range(10)]
     assert sum(right) / 10 > 0.9
     assert len({tuple(x.flatten().tolist()) for x in drawn.values()}) == 11
+
+
+# -- a drawing becomes a digit -------------------------------------------------------------------
+
+STROKES = """() => {
+  const { ink, chain, t, label } = ddganLive.strokesNow;
+  const [sheet, images] = [[...ddganLive.seen(ink)], chain.map((x) => [...x])];
+  return { ink: [...ink], sheet, chain: images, t, label };
+}"""
+
+
+@pytest.mark.parametrize("digit", [0, 1, 8])
+def test_the_pen_draws_as_the_library_would(open_live, digit):
+    page = open_live("live-images")
+    page.get_by_role("button", name=str(digit), exact=True).click()
+    expected = sheet(DRAWINGS[digit]).flatten()
+    assert page.evaluate(STROKES)["sheet"] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_a_drawing_is_noised_and_denoised_from_there(open_live):
+    page, alpha_bar = open_live("live-images"), model("digits").diffusion.alpha_bar
+    for t in (1, 2, 3, 4):
+        slide(page, "Enter the chain at", t)
+        found = page.evaluate(STROKES)
+        assert found["t"] == t == len(found["chain"]) - 1 and found["label"] is None
+        x_t = np.array(found["chain"][0]).reshape(4, 64)
+        noise = (x_t - math.sqrt(alpha_bar[t]) * np.array(found["sheet"])) / math.sqrt(
+            1 - alpha_bar[t]
+        )
+        assert abs(noise.mean()) < 0.25 and noise.std() == pytest.approx(1, abs=0.2)
+        assert 0.5 < np.std(found["chain"][-1]) < 1  # ink and paper, not noise
+
+
+def test_what_the_page_says_of_entries_and_labels(open_live):
+    """From 40 answers to each of the ten drawings, as the digits' judge reads them."""
+    page = open_live("live-images")
+
+    def read(t, ask):
+        answers = page.evaluate(
+            """([t, asked]) => {
+              const model = ddganLive.model("digits");
+              const sheets = ddganDrawings.map((c) => ddganLive.seen(ddganLive.drawing(c)));
+              return sheets.map((sheet, k) => [...ddganLive.fromDrawing(
+                model, sheet, t, 40, ddganLive.normals(k), asked[k],
+              ).at(-1)]);
+            }""",
+            [t, ask],
+        )
+        return read_digits(torch.tensor(answers).reshape(400, 1, 8, 8)).reshape(10, 40)
+
+    meant = torch.arange(10)
+    share = {t: (read(t, [None] * 10) == meant[:, None]).double().mean() for t in (1, 2)}
+    assert 0.4 < share[1] < 0.7 and share[2] < 0.25  # chance is 0.1
+    others = (meant + 3) % 10
+    assert (read(1, others.tolist()) == others[:, None]).double().mean() > 0.8
+    assert (read(1, [8] * 10)[3] == 8).double().mean() > 0.8  # the one on the page
+
+
+def test_a_sheet_is_drawn_on_by_mouse_and_the_address_keeps_it(open_live):
+    page = open_live("live-images")
+    page.get_by_role("button", name="Clear the sheet").click()
+    assert "empty" in page.locator("#live-strokes [role=status]").inner_text()
+    pad = page.get_by_role("application")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    across, down = (box["x"], box["width"]), (box["y"], box["height"])
+    page.mouse.move(across[0] + across[1] / 2, down[0] + 5)
+    page.mouse.move(across[0] + across[1] / 2, down[0] + 30)  # above the paper: no ink
+    assert 1 not in page.evaluate(STROKES)["ink"]
+    page.mouse.down()
+    page.mouse.move(across[0] + across[1] / 2, down[0] + down[1] - 15, steps=6)
+    page.mouse.up()
+    ink = np.array(page.evaluate("[...ddganLive.strokesNow.ink]")).reshape(32, 32)
+    assert ink[8:28, 15:17].all() and not ink[:, :11].any() and not ink[:, 21:].any()
+    assert "72 %" in page.locator("#live-strokes [role=status]").inner_text()
+    page.wait_for_function("location.hash.includes('sheet=0')")
+    page.reload()
+    page.wait_for_selector("#live-strokes[data-ready=yes]")
+    assert np.array_equal(np.array(page.evaluate(STROKES)["ink"]).reshape(32, 32), ink)
+
+
+def test_a_sheet_is_drawn_on_by_keys(open_live):
+    page = open_live("live-images")
+    page.get_by_role("button", name="Clear the sheet").click()
+    page.get_by_role("application").focus()
+    page.keyboard.press("ArrowUp")
+    page.evaluate(FRAMES)
+    assert 1 not in page.evaluate(STROKES)["ink"]  # the pen is up
+    for key in ["Space", *["ArrowDown"] * 8, "Space", *["ArrowRight"] * 8]:
+        page.keyboard.press(key)
+    page.evaluate(FRAMES)
+    ink = np.array(page.evaluate(STROKES)["ink"]).reshape(32, 32)
+    assert ink[15:23, 15:17].all() and not ink[:, 19:].any() and not ink[:12].any()
+    page.wait_for_function("location.hash.includes('sheet=0')")
+
+
+def test_a_finger_draws_on_the_sheet_and_scrolls_beside_it(browser, site):
+    context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True)
+    page = context.new_page()
+    page.goto((site / "book/live-images.html").as_uri())
+    scroll_to_widgets(page, ["live-strokes"])
+    page.get_by_role("button", name="Clear the sheet").click()
+    pad = page.get_by_role("application")
+    pad.scroll_into_view_if_needed()
+    box, touch = pad.bounding_box(), context.new_cdp_session(page)
+
+    def swipe(x, y, down):
+        """A finger from (x, y) ``down`` pixels down, as the browser itself would hear it."""
+        at = [{"x": x, "y": y}]
+        touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": at})
+        for k in range(1, 11):
+            at = [{"x": x, "y": y + k * down / 10}]
+            touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": at})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        page.evaluate(FRAMES)
+
+    before = page.evaluate("scrollY")
+    swipe(box["x"] + box["width"] / 2, box["y"] + 20, box["height"] - 40)
+    assert page.evaluate("scrollY") == before
+    ink = np.array(page.evaluate(STROKES)["ink"]).reshape(32, 32)
+    assert ink[6:26, 15:17].all() and not ink[:, :11].any()
+    page.wait_for_function("location.hash.includes('sheet=0')")
+    assert box["x"] + box["width"] < 300  # room for a thumb beside it
+    swipe(345, box["y"] + box["height"] - 20, -150)
+    page.wait_for_function("(before) => scrollY > before + 50", arg=before)
+    assert np.array_equal(np.array(page.evaluate(STROKES)["ink"]).reshape(32, 32), ink)
+    others = "[...document.querySelectorAll('.live canvas:not([tabindex])')]"
+    assert "none" not in page.evaluate(f"{others}.map((c) => c.style.touchAction)")
+    context.close()

@@ -47,6 +47,12 @@ def test_weight(visit):
     assert weight.raw <= ANY_PAGE_RAW, told
 
 
+def test_mathjax_comes_where_there_is_a_formula_and_nowhere_else(visit):
+    formulas = visit.page.locator("main .math, main mjx-container").count()
+    loaded = any("mathjax" in name for name in visit.weight.files)
+    assert loaded == (formulas > 0), f"{formulas} formulas"
+
+
 def test_screenshots(visit):
     for picture in visit.photograph():
         assert picture.stat().st_size > 5_000, f"{picture} is blank"

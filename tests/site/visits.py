@@ -75,6 +75,13 @@ def weigh(addresses: set[str]) -> Weight:
     return Weight(files)
 
 
+# On a page with a widget MathJax comes when the widget is done.
+FORMULAS_SET = """async () => {
+  await window.ddganLive?.formulas;
+  await window.MathJax?.startup?.promise;
+}"""
+
+
 def open_in(
     browser: Browser,
     name: str,
@@ -113,7 +120,7 @@ def open_in(
     page.on("request", lambda request: page.requests.append(request.url))
     page.goto((site / name).as_uri())
     if javascript:
-        page.evaluate("() => window.MathJax?.startup?.promise?.then(() => null)")
+        page.evaluate(FORMULAS_SET)
     return page
 
 

@@ -234,12 +234,12 @@
       return x.map((value, k) => a * guess[k] + b * value + std * noise[k]);
     }
 
-    /** [x_T, x_{T-1}, .., x_0] of n samples; `normal` as from live.normals. */
-    function sample(n, normal, start = null) {
+    /** [x_from, .., x_0] of n samples, from noise or from `start`; `normal` as from live.normals. */
+    function sample(n, normal, start = null, from = sizes.T, label = null) {
       const chain = [start ?? live.normalArray(n * sizes.dim, normal)];
-      for (let t = sizes.T; t > 0; t--) {
+      for (let t = from; t > 0; t--) {
         const x = chain[chain.length - 1];
-        const guess = predict(x, live.normalArray(n * sizes.latent, normal), t, n);
+        const guess = predict(x, live.normalArray(n * sizes.latent, normal), t, n, label);
         chain.push(posterior(guess, x, t, live.normalArray(x.length, normal)));
       }
       return chain;

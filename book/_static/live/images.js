@@ -18,9 +18,24 @@
     }
   };
 
+  /** Image `row` of x, its channels side by side in grey, a pixel for each value from -1 to 1. */
+  live.picture = function (x, [channels, size], row = 0) {
+    const [canvas, image] = [document.createElement("canvas"), new ImageData(channels * size, size)];
+    for (let c = 0; c < channels; c++)
+      for (let k = 0; k < size * size; k++) {
+        const value = 127.5 * (x[(row * channels + c) * size * size + k] + 1);
+        const at = 4 * (Math.floor(k / size) * channels * size + c * size + (k % size));
+        image.data.fill(value, at, at + 3); // Uint8ClampedArray rounds and clamps
+        image.data[at + 3] = 255;
+      }
+    [canvas.width, canvas.height] = [channels * size, size];
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    return canvas;
+  };
+
   const mount = (name) => live.mount(name, (root) => {
     const model = live.model(root.dataset.model);
-    const [channels, size] = model.shape;
+    const [channels] = model.shape;
     const thumb = channels > 1 ? 1 / channels : 1; // noise needs no more room than one large digit
     const across = (model.T * thumb + 1) * channels;
     const wide = Math.max(7, across); // in large digits; one channel need not fill the width
@@ -38,15 +53,11 @@
         for (let k = 0; k <= model.T; k++)
           context.fillText(live.x(model.T - k), left(k) + 0.5 * channels * cell * scale(k), 0.25 * cell + 2);
         if (!chain) return;
-        const small = document.createElement("canvas");
-        [small.width, small.height] = [channels * size, size];
-        const pixels = small.getContext("2d");
         chain.forEach((x, k) => {
           for (let row = 0; row < ROWS; row++) {
-            pixels.putImageData(picture(x, row), 0, 0);
             const size = scale(k) * cell;
             const top = (row + 0.35) * cell + (cell - size) / 2 + 2;
-            context.drawImage(small, left(k) + 2, top, channels * size - 4, size - 4);
+            context.drawImage(live.picture(x, model.shape, row), left(k) + 2, top, channels * size - 4, size - 4);
           }
         });
       },
@@ -64,19 +75,6 @@
       min: -1, max: model.classes - 1, step: 1, value: 3,
       show: (label) => (label < 0 ? "any" : String(label)),
     }, () => sample(seed));
-
-    /** Image `row` of x, its channels side by side in grey. */
-    function picture(x, row) {
-      const image = new ImageData(channels * size, size);
-      for (let c = 0; c < channels; c++)
-        for (let k = 0; k < size * size; k++) {
-          const value = 127.5 * (x[row * model.dim + c * size * size + k] + 1);
-          const at = 4 * (Math.floor(k / size) * channels * size + c * size + (k % size));
-          image.data.fill(value, at, at + 3); // Uint8ClampedArray rounds and clamps
-          image.data[at + 3] = 255;
-        }
-      return image;
-    }
 
     function sample(from) {
       seed = from;

@@ -3,6 +3,7 @@
 (function () {
   "use strict";
   const live = (globalThis.ddganLive ??= {});
+  const NEAR = 400; // pixels below the window
   const PLANE = ["mixture", "ddgan", "ui", "points"];
   const SCRIPTS = {
     denoising: ["mixture", "ui", "denoising"],
@@ -12,6 +13,7 @@
     training: [...PLANE, "trainer", "training-recipe", "training"],
     images: ["ddgan", "ui", "images-model", "images"],
     digits: ["ddgan", "ui", "digits-model", "images"],
+    strokes: ["ddgan", "ui", "digits-model", "images", "drawings", "strokes"],
   };
   const folder = new URL(".", document.currentScript.src);
   const loaded = new Map();
@@ -36,6 +38,13 @@
     live.readyAt = performance.now(); // milliseconds since the page was asked for; for the tests
   }
 
+  /** Formulas are set when the widgets in view work, because MathJax keeps a telephone busy for
+      seconds. On a page with both the loading of it is left to us (book/_ext/lighter_pages.py). */
+  const setFormulas = () => {
+    const settings = globalThis.MathJax;
+    if (settings && !document.querySelector("script[src*=mathjax]")) return load("../vendor/mathjax/tex-mml-chtml");
+  };
+
   const begin = () => {
     const roots = [...document.querySelectorAll(".live[id^=live-]")];
     const near = new IntersectionObserver((entries) => {
@@ -44,12 +53,15 @@
         near.unobserve(target);
         start(target);
       }
-    }, { rootMargin: "400px" });
-    roots.forEach((root) => near.observe(root));
+    }, { rootMargin: `${NEAR}px` });
+    const inView = roots.filter((root) => root.getBoundingClientRect().top < innerHeight + NEAR);
+    roots.filter((root) => !inView.includes(root)).forEach((root) => near.observe(root));
+    live.formulas = Promise.allSettled(inView.map(start)).then(setFormulas);
     // An address with a widget's state leads to the widget: #live-plane&seed=3
     const [asked] = location.hash.slice(1).split("&");
     if (location.hash.includes("&")) roots.find(({ id }) => id === asked)?.scrollIntoView();
   };
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
+  // When the page has been read, and not behind the scripts that are put off until then.
+  if (document.readyState === "loading") document.addEventListener("readystatechange", begin, { once: true });
   else begin();
 })();

@@ -31,24 +31,28 @@
     return top + Math.log(parts.reduce((sum, part) => sum + Math.exp(part - top), 0));
   };
 
-  /** The exact q(x_{t-1} | x_t); alphaBarPrev = 1 gives q(x_0 | x_t). */
-  live.denoising = function (data, x, alphaBarPrev, alphaBar) {
+  /** The exact q(x_{t-1} | x_t), as a function of x_t; alphaBarPrev = 1 gives q(x_0 | x_t). */
+  live.back = function (data, alphaBarPrev, alphaBar) {
     const alpha = alphaBar / alphaBarPrev;
-    const prior = live.noised(data, alphaBarPrev);
+    const [prior, marginal] = [live.noised(data, alphaBarPrev), live.noised(data, alphaBar)];
     const variance = prior.std ** 2;
     const total = alpha * variance + 1 - alpha;
-    const parts = logParts(live.noised(data, alphaBar), x);
-    const top = Math.max(...parts);
-    const weights = parts.map((part) => Math.exp(part - top));
-    const sum = weights.reduce((a, b) => a + b, 0);
-    return {
-      weights: weights.map((weight) => weight / sum),
-      means: prior.means.map((mean) =>
-        mean.map((m, k) => ((1 - alpha) * m + Math.sqrt(alpha) * variance * x[k]) / total)
-      ),
-      std: Math.sqrt((variance * (1 - alpha)) / total),
+    const [own, seen] = [(1 - alpha) / total, (Math.sqrt(alpha) * variance) / total];
+    const std = Math.sqrt((variance * (1 - alpha)) / total);
+    return (x) => {
+      const parts = logParts(marginal, x);
+      const top = Math.max(...parts);
+      const weights = parts.map((part) => Math.exp(part - top));
+      const sum = weights.reduce((a, b) => a + b, 0);
+      return {
+        weights: weights.map((weight) => weight / sum),
+        means: prior.means.map((mean) => mean.map((m, k) => own * m + seen * x[k])),
+        std,
+      };
     };
   };
+
+  live.denoising = (data, x, alphaBarPrev, alphaBar) => live.back(data, alphaBarPrev, alphaBar)(x);
 
   live.mean = ({ weights, means }) =>
     means[0].map((_, k) => means.reduce((sum, mean, i) => sum + weights[i] * mean[k], 0));

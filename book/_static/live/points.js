@@ -27,10 +27,9 @@
     for (let t = alphaBar.length - 1; t > 0; t--) {
       const x = chain[chain.length - 1];
       const next = new Float32Array(x.length);
-      for (let k = 0; k < x.length; k += 2) {
-        const step = live.denoising(DATA, [x[k], x[k + 1]], alphaBar[t - 1], alphaBar[t]);
-        next.set(live.bestGaussian(step, normal), k);
-      }
+      const back = live.back(DATA, alphaBar[t - 1], alphaBar[t]);
+      for (let k = 0; k < x.length; k += 2)
+        next.set(live.bestGaussian(back([x[k], x[k + 1]]), normal), k);
       chain.push(next);
     }
     return chain;

@@ -26,10 +26,14 @@
   live.remember = function (root, controls) {
     const [id, ...said] = location.hash.slice(1).split("&");
     const given = id === root.id ? Object.fromEntries(said.map((pair) => pair.split("="))) : {};
-    for (const [name, control] of Object.entries(controls))
-      if (name in given && Number.isFinite(Number(given[name]))) control.value = Number(given[name]);
+    for (const [name, control] of Object.entries(controls)) {
+      if (!(name in given)) continue;
+      if (typeof control.value === "string") control.value = given[name]; // it knows what it can take
+      else if (Number.isFinite(Number(given[name]))) control.value = Number(given[name]);
+    }
+    const shown = (value) => (typeof value === "string" ? value : +value.toFixed(3));
     const write = () => {
-      const pairs = Object.entries(controls).map(([name, { value }]) => `&${name}=${+value.toFixed(3)}`);
+      const pairs = Object.entries(controls).map(([name, { value }]) => `&${name}=${shown(value)}`);
       history.replaceState(null, "", `#${root.id}${pairs.join("")}`);
     };
     for (const event of ["change", "click"]) root.addEventListener(event, () => setTimeout(write));
