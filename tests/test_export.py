@@ -18,8 +18,9 @@ from ddgan_lite.__main__ import main
 from ddgan_lite.chain.diffusion import Diffusion, cosine_levels
 from ddgan_lite.chain.mixtures import best_gaussian_sample
 from ddgan_lite.data.toys import gaussian_grid, gaussian_line
+from ddgan_lite.evaluation.judge import Judge
 from ddgan_lite.evaluation.metrics import mixture_scores, read_digits
-from ddgan_lite.exchange.javascript import to_javascript
+from ddgan_lite.exchange.javascript import to_javascript, whole_numbers
 from ddgan_lite.files import results
 from ddgan_lite.method.ema import EMA
 from ddgan_lite.method.model import DDGAN
@@ -102,7 +103,7 @@ def test_the_averaged_weights_are_the_ones_exported(tmp_path):
 
 PREDICT = """
 for (const file of process.argv.slice(1, 3)) require(file);
-const { t, n, x, z, label } = JSON.parse(require("fs").readFileSync(0)); // larger than a word may be
+const { t, n, x, z, label } = JSON.parse(require("fs").readFileSync(0)); // too long for a word
 const model = ddganLive.model("m");
 console.log(JSON.stringify(t.map((t, k) =>
   Array.from(model.predict(Float32Array.from(x[k]), Float32Array.from(z[k]), t, n, label)))));
@@ -149,6 +150,22 @@ def test_javascript_predicts_what_pytorch_does(tmp_path, config, bits):
             with torch.no_grad():
                 expected = model.predict(its_x, torch.full((n,), t), its_z, y)
             assert np.abs(np.array(found) - expected.numpy().ravel()).max() < limit
+
+
+def test_eight_bits_cost_no_digit():
+    """Of MNIST's model, from the same noise and latents: most look the same to the judge."""
+    model, looks = DDGAN.load(results.find("mnist.safetensors")), []
+    for rounded in (False, True):
+        for weight in model.generator.parameters() if rounded else ():
+            if weight.dim() > 1:
+                whole, scale = whole_numbers(weight.data)
+                weight.data = whole * scale.reshape(-1, *[1] * (weight.dim() - 1))
+        samples = model.sample(200, rng=torch.Generator().manual_seed(0))
+        looks.append(Judge.load().look(samples)[1])
+    (sure, read), (sure_8, read_8) = (look.max(1) for look in looks)
+    only = ((sure >= 0.9) & (sure_8 < 0.9)).sum(), ((sure < 0.9) & (sure_8 >= 0.9)).sum()
+    assert abs(only[0] - only[1]) <= 3 * max(1, (only[0] + only[1]).sqrt())  # chance, three sigma
+    assert (read == read_8).double().mean() > 0.9 and not torch.equal(sure, sure_8)
 
 
 def test_a_page_has_no_u_net(tmp_path):

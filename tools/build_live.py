@@ -248,7 +248,7 @@ def strokes(model: DDGAN, path: Path) -> None:
     save(figure, path)
 
 
-def told(path: Path, script: Path) -> str:
+def in_words(path: Path, script: Path) -> str:
     """What the page says of weights and of their script, from the card."""
     known = checkpoints.read(path)[1]["provenance"]
     said = SAID[path.stem].format(**known["scores"]).replace("%", "\N{NO-BREAK SPACE}%")
@@ -256,9 +256,9 @@ def told(path: Path, script: Path) -> str:
     return (
         f"The weights are those of `{path.name}`, trained by `{known['command']}` for "
         f"{known['steps']:,} steps, {known['seconds'] / 60:.0f} minutes on {known['hardware']}. "
-        f"{said} (Measured on {known['protocol'].split(' (')[0]}; the whole card is "
-        f"on the page of the [weights](weights.md).) Here its {weights:,} weights come in 8 bits each, "
-        f"a script of {script.stat().st_size / 1e6:.1f} MB.\n"
+        f"{said} (Measured on {known['protocol'].split(' (')[0]}; the whole card is on the page of "
+        f"the [weights](weights.md).) Here its {weights:,} weights come in 8 bits each, a script of "
+        f"{script.stat().st_size / 1e6:.1f} MB.\n"
     )
 
 
@@ -275,7 +275,7 @@ def write(book: Path) -> None:
     to_javascript(asked, folder / "digits-model.js", name=ASKED, bits=16)
     large = DDGAN.load(path := results.find(f"{LARGE}.safetensors"))
     script = to_javascript(large, folder / "mnist-model.js", name=LARGE, bits=8)
-    (book / "results" / "live-mnist.md").write_text(told(path, script))
+    (book / "results" / "live-mnist.md").write_text(in_words(path, script))
     images(large, folder / "mnist.webp")
     cover(gaussians, book / "_static" / "cover.webp")
     denoising(folder / "denoising.webp")

@@ -38,7 +38,9 @@ def exchange_commands(command: Callable[..., ArgumentParser]) -> None:
     export.add_argument("out", help="the .js file to write")
     export.add_argument("--name", help="in ddganModels[NAME] (the file's name)")
     bits = {"type": int, "choices": BITS, "default": 32}
-    export.add_argument("--bits", **bits, help="of a weight in the file: 16 halve it (32)")
+    export.add_argument(
+        "--bits", **bits, help="of a weight in the file: 16 make it half as large, 8 a quarter (32)"
+    )
 
     export = command(
         "export-onnx",
