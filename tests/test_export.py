@@ -18,12 +18,13 @@ from ddgan_lite.__main__ import main
 from ddgan_lite.chain.diffusion import Diffusion, cosine_levels
 from ddgan_lite.chain.mixtures import best_gaussian_sample
 from ddgan_lite.data.toys import gaussian_grid, gaussian_line
+from ddgan_lite.evaluation.judge import Judge
 from ddgan_lite.evaluation.metrics import mixture_scores, read_digits
-from ddgan_lite.exchange.javascript import to_javascript
+from ddgan_lite.exchange.javascript import to_javascript, whole_numbers
 from ddgan_lite.files import results
 from ddgan_lite.method.ema import EMA
 from ddgan_lite.method.model import DDGAN
-from ddgan_lite.networks import ConvConfig, MLPConfig, UNetConfig
+from ddgan_lite.networks import ConvConfig, MLPConfig, PyramidConfig, UNetConfig
 from ddgan_lite.training.presets import PRESETS
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
@@ -37,10 +38,20 @@ def read(path, name):
     return json.loads(text.removeprefix(start).removesuffix(";\n"))
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_the_script_holds_the_weights_and_the_chain(tmp_path, half):
+def decoded(stored):
+    """A tensor of the script, as the page reads it."""
+    numbers = np.frombuffer(base64.b64decode(stored["data"]), stored["type"])
+    numbers = torch.from_numpy(numbers.astype("float32")).reshape(stored["shape"])
+    if stored["type"] != "int8":
+        return numbers
+    scale = torch.from_numpy(np.frombuffer(base64.b64decode(stored["scale"]), "float32").copy())
+    return numbers * scale.reshape(-1, *[1] * (numbers.dim() - 1))
+
+
+@pytest.mark.parametrize("bits", [32, 16])
+def test_the_script_holds_the_weights_and_the_chain(tmp_path, bits):
     model = DDGAN(ConvConfig(shape=(1, 8, 8), width=4, hidden=8, levels=2))
-    path = to_javascript(model, tmp_path / "deep" / "small.js", half=half)
+    path = to_javascript(model, tmp_path / "deep" / "small.js", bits=bits)
     held = read(path, "small")
     assert held["kind"] == "conv" and held["config"]["levels"] == 2
     for table in ("alpha_bar", "posterior_coef_x0", "posterior_coef_xt", "posterior_variance"):
@@ -50,11 +61,31 @@ def test_the_script_holds_the_weights_and_the_chain(tmp_path, half):
     assert held["weights"].keys() == weights.keys()
     for name, tensor in weights.items():
         stored = held["weights"][name]
-        kind = "float16" if half else "float32"
-        assert (stored["shape"], stored["type"]) == (list(tensor.shape), kind)
-        numbers = np.frombuffer(base64.b64decode(stored["data"]), kind).reshape(tensor.shape)
-        wanted = tensor.half() if half else tensor
-        assert np.array_equal(numbers, wanted.numpy())
+        assert (stored["shape"], stored["type"]) == (list(tensor.shape), f"float{bits}")
+        assert torch.equal(decoded(stored), tensor.half().float() if bits == 16 else tensor)
+
+
+@pytest.mark.parametrize("classes", [0, 10])
+def test_eight_bits_are_off_by_half_a_scale_at_most(tmp_path, classes):
+    model = DDGAN(PyramidConfig(shape=(1, 16, 16), width=8, blocks=1, classes=classes))
+    with torch.no_grad():
+        model.generator.stem.weight[3] = 0  # a row without a scale
+        model.generator.out.weight[0] *= 100  # costs the other rows nothing
+    path = to_javascript(model, tmp_path / "eight.js", bits=8)
+    assert path.stat().st_size < 0.4 * to_javascript(model, tmp_path / "whole.js").stat().st_size
+    for name, stored in read(path, "eight")["weights"].items():
+        tensor = model.generator.state_dict()[name]
+        if tensor.dim() == 1:
+            assert torch.equal(decoded(stored), tensor)
+            continue
+        rows, found = tensor.flatten(1), decoded(stored).flatten(1)
+        most = rows.abs().amax(1, keepdim=True)
+        assert stored["type"] == "int8" and ((rows - found).abs() <= 0.501 / 127 * most).all()
+        assert torch.allclose(found.abs().amax(1, keepdim=True), most)
+
+
+def test_the_script_of_the_mnist_model_is_light(tmp_path):
+    assert to_javascript(PRESETS["mnist"].build(), tmp_path / "m.js", bits=8).stat().st_size < 2.6e6
 
 
 def test_the_averaged_weights_are_the_ones_exported(tmp_path):
@@ -72,7 +103,7 @@ def test_the_averaged_weights_are_the_ones_exported(tmp_path):
 
 PREDICT = """
 for (const file of process.argv.slice(1, 3)) require(file);
-const { t, n, x, z, label } = JSON.parse(process.argv[3]);
+const { t, n, x, z, label } = JSON.parse(require("fs").readFileSync(0)); // too long for a word
 const model = ddganLive.model("m");
 console.log(JSON.stringify(t.map((t, k) =>
   Array.from(model.predict(Float32Array.from(x[k]), Float32Array.from(z[k]), t, n, label)))));
@@ -91,37 +122,64 @@ console.log(JSON.stringify(t.map((t, k) =>
         ConvConfig(shape=(2, 8, 8), width=4, hidden=8, levels=2),
         MLPConfig(frequencies=(2,), classes=3),
         ConvConfig(shape=(1, 8, 8), width=4, hidden=8, classes=10),
+        PyramidConfig(),
+        PRESETS["mnist"].config,
+        PyramidConfig(shape=(3, 16, 16), width=16, levels=1, blocks=2, data_std=0.5, classes=10),
+        PyramidConfig(shape=(2, 16, 16), width=8, num_steps=3, latent_dim=0, levels=3, hidden=5),
     ],
 )
-def test_javascript_predicts_what_pytorch_does(tmp_path, config):
+@pytest.mark.parametrize("bits", [32, 8])
+def test_javascript_predicts_what_pytorch_does(tmp_path, config, bits):
+    """Of weights in 8 bits: what PyTorch makes of the weights that are in the file."""
     torch.manual_seed(0)
     model, n, times = DDGAN(config), 3, list(range(1, config.num_steps + 1))
     x = 2 * torch.randn(len(times), n, *config.shape)
     z = torch.randn(len(times), n, config.latent_dim)
     given = {"t": times, "n": n, "x": x.flatten(1).tolist(), "z": z.flatten(1).tolist()}
-    written = to_javascript(model, tmp_path / "m.js")
+    written = to_javascript(model, tmp_path / "m.js", bits=bits)
+    rounded = {key: decoded(stored) for key, stored in read(written, "m")["weights"].items()}
+    model.generator.load_state_dict(rounded)
+    limit = 1e-4 if isinstance(config, PyramidConfig) else 1e-5
     for label in (None, config.classes - 1)[: 1 + bool(config.classes)]:
-        words = [str(BOOK / "_static/live/ddgan.js"), str(written)]
-        words.append(json.dumps(given | {"label": label}))
-        ran = subprocess.run(["node", "-e", PREDICT, *words], capture_output=True, text=True)
+        command = ["node", "-e", PREDICT, str(BOOK / "_static/live/ddgan.js"), str(written)]
+        asked = json.dumps(given | {"label": label})
+        ran = subprocess.run(command, input=asked, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stderr
         y = model.label_rows(label, n)
         for t, found, its_x, its_z in zip(times, json.loads(ran.stdout), x, z, strict=True):
             with torch.no_grad():
                 expected = model.predict(its_x, torch.full((n,), t), its_z, y)
-            assert np.abs(np.array(found) - expected.numpy().ravel()).max() < 1e-5
+            assert np.abs(np.array(found) - expected.numpy().ravel()).max() < limit
+
+
+def test_eight_bits_cost_no_digit():
+    """Of MNIST's model, from the same noise and latents: most look the same to the judge."""
+    model, looks = DDGAN.load(results.find("mnist.safetensors")), []
+    for rounded in (False, True):
+        for weight in model.generator.parameters() if rounded else ():
+            if weight.dim() > 1:
+                whole, scale = whole_numbers(weight.data)
+                weight.data = whole * scale.reshape(-1, *[1] * (weight.dim() - 1))
+        samples = model.sample(200, rng=torch.Generator().manual_seed(0))
+        looks.append(Judge.load().look(samples)[1])
+    (sure, read), (sure_8, read_8) = (look.max(1) for look in looks)
+    only = ((sure >= 0.9) & (sure_8 < 0.9)).sum(), ((sure < 0.9) & (sure_8 >= 0.9)).sum()
+    assert abs(only[0] - only[1]) <= 3 * max(1, (only[0] + only[1]).sqrt())  # chance, three sigma
+    assert (read == read_8).double().mean() > 0.9 and not torch.equal(sure, sure_8)
 
 
 def test_a_page_has_no_u_net(tmp_path):
     model = DDGAN(UNetConfig(shape=(1, 8, 8), width=8, multipliers=(1,), attention_size=0))
-    with pytest.raises(ValueError, match="networks of MLPConfig or ConvConfig, not of UNetConfig"):
+    with pytest.raises(ValueError, match="a page runs no network of UNetConfig"):
         to_javascript(model, tmp_path / "large.js")
+    with pytest.raises(ValueError, match="bits must be 32, 16 or 8, got 4"):
+        to_javascript(DDGAN(MLPConfig()), tmp_path / "small.js", bits=4)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_command_writes_the_script(tmp_path, capsys):
     stored = str(results.find("gaussians.safetensors"))
-    assert main(["export-js", stored, str(tmp_path / "g.js"), "--name", "g", "--half"]) == 0
+    assert main(["export-js", stored, str(tmp_path / "g.js"), "--name", "g", "--bits", "16"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'g.js'}\n"
     assert read(tmp_path / "g.js", "g")["weights"]["net.0.bias"]["type"] == "float16"
 

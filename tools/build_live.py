@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
+from ship import SAID
+from torch.nn.functional import avg_pool2d, pad
 
 from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.chain.mixtures import GaussianMixture, best_gaussian_sample
@@ -24,13 +26,14 @@ from ddgan_lite.data.toys import gaussian_grid, gaussian_line
 from ddgan_lite.evaluation.metrics import kl_to_uniform
 from ddgan_lite.exchange.javascript import TABLES, json_numbers, to_javascript
 from ddgan_lite.figures import plots
-from ddgan_lite.files import results
+from ddgan_lite.files import checkpoints, results
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.training.presets import Preset, preset
 from ddgan_lite.training.trainer import train
 
 IMAGES = "stacked_digits"  # the models of the page on images
 ASKED = "digits"
+LARGE = "mnist"  # whose script comes when a reader asks for it
 READABLE_ON_BOTH = "#858B94"  # the grey of text on a light and on a dark page
 
 
@@ -213,15 +216,20 @@ DRAWINGS = [  # (column, row) corners on 32 by 32 spots, one line for each digit
 ]
 
 
-def sheet(corners: list[tuple[int, int]]) -> torch.Tensor:
-    """A drawing (1, 8, 8) as strokes.js makes it: ink on 32 by 32 spots, counted in blocks."""
+def sheet(corners: list[tuple[int, int]], size: int = 8, margin: int = 0) -> torch.Tensor:
+    """A drawing (1, size, size) as strokes.js makes it: ink on 32 by 32 spots, counted in blocks.
+
+    The spots fill the pixels inside the margin, 12 or 4 thirds of a spot to each.
+    """
     spots = torch.stack(torch.meshgrid(2 * [torch.arange(32.0) + 0.5], indexing="xy"), -1)
     ink = torch.zeros(32, 32, dtype=torch.bool)
     for start, end in itertools.pairwise(torch.tensor(corners, dtype=torch.float32)):
         count = max(1, math.ceil(2 * float((end - start).norm())))
         for k in range(count + 1):
             ink |= (spots - start - k * (end - start) / count).norm(dim=-1) < PEN
-    return ink.reshape(1, 8, 4, 8, 4).sum((2, 4)) / 8 - 1
+    thirds, inside = ink.float().repeat_interleave(3, 0).repeat_interleave(3, 1), size - 2 * margin
+    pixels = avg_pool2d(thirds[None], 96 // inside)
+    return 2 * pad(pixels, [margin] * 4) - 1
 
 
 def strokes(model: DDGAN, path: Path) -> None:
@@ -240,6 +248,20 @@ def strokes(model: DDGAN, path: Path) -> None:
     save(figure, path)
 
 
+def in_words(path: Path, script: Path) -> str:
+    """What the page says of weights and of their script, from the card."""
+    known = checkpoints.read(path)[1]["provenance"]
+    said = SAID[path.stem].format(**known["scores"]).replace("%", "\N{NO-BREAK SPACE}%")
+    weights = sum(tensor.numel() for tensor in checkpoints.read(path)[0].values())
+    return (
+        f"The weights are those of `{path.name}`, trained by `{known['command']}` for "
+        f"{known['steps']:,} steps, {known['seconds'] / 60:.0f} minutes on {known['hardware']}. "
+        f"{said} (Measured on {known['protocol'].split(' (')[0]}; the whole card is on the page of "
+        f"the [weights](weights.md).) Here its {weights:,} weights come in 8 bits each, a script of "
+        f"{script.stat().st_size / 1e6:.1f} MB.\n"
+    )
+
+
 def write(book: Path) -> None:
     """All of it, into ``book/_static/live`` and ``book/_static/cover.webp``."""
     plots.use_style()
@@ -248,9 +270,13 @@ def write(book: Path) -> None:
     gaussians = DDGAN.load(results.find("gaussians.safetensors"))
     pictures = DDGAN.load(results.find(f"{IMAGES}.safetensors"))
     to_javascript(gaussians, folder / "gaussians.js")
-    to_javascript(pictures, folder / "images-model.js", name=IMAGES, half=True)
+    to_javascript(pictures, folder / "images-model.js", name=IMAGES, bits=16)
     asked = DDGAN.load(results.find(f"{ASKED}.safetensors"))
-    to_javascript(asked, folder / "digits-model.js", name=ASKED, half=True)
+    to_javascript(asked, folder / "digits-model.js", name=ASKED, bits=16)
+    large = DDGAN.load(path := results.find(f"{LARGE}.safetensors"))
+    script = to_javascript(large, folder / "mnist-model.js", name=LARGE, bits=8)
+    (book / "results" / "live-mnist.md").write_text(in_words(path, script))
+    images(large, folder / "mnist.webp")
     cover(gaussians, book / "_static" / "cover.webp")
     denoising(folder / "denoising.webp")
     levels(folder / "levels.webp")

@@ -4,14 +4,14 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
 from ddgan_lite.exchange.hub import push, readme
-from ddgan_lite.exchange.javascript import to_javascript
+from ddgan_lite.exchange.javascript import BITS, to_javascript
 from ddgan_lite.exchange.onnx import to_onnx
 from ddgan_lite.files.checkpoints import locate
 from ddgan_lite.method.model import DDGAN
 
 
 def _export_js(args: Namespace) -> None:
-    print(to_javascript(DDGAN.load(args.model), args.out, name=args.name, half=args.half))
+    print(to_javascript(DDGAN.load(args.model), args.out, name=args.name, bits=args.bits))
 
 
 def _export_onnx(args: Namespace) -> None:
@@ -34,10 +34,13 @@ def exchange_commands(command: Callable[..., ArgumentParser]) -> None:
         _export_js,
         "    python -m ddgan_lite export-js runs/gaussians gaussians.js",
     )
-    export.add_argument("model", help="as for sample; an MLP or a small convolutional network")
+    export.add_argument("model", help="as for sample; any network but a U-Net")
     export.add_argument("out", help="the .js file to write")
     export.add_argument("--name", help="in ddganModels[NAME] (the file's name)")
-    export.add_argument("--half", action="store_true", help="round the weights to half precision")
+    bits = {"type": int, "choices": BITS, "default": 32}
+    export.add_argument(
+        "--bits", **bits, help="of a weight in the file: 16 make it half as large, 8 a quarter (32)"
+    )
 
     export = command(
         "export-onnx",

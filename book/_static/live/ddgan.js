@@ -5,7 +5,8 @@
 (function () {
   "use strict";
   const live = (globalThis.ddganLive ??= {});
-  const CONV_SLOPE = 0.2; // of ConvGenerator's LeakyReLU
+  const SLOPE = 0.2; // of every LeakyReLU but an MLP's
+  const GROUPS = 8; // of a group normalisation
 
   // -- numbers ------------------------------------------------------------------------------
 
@@ -43,24 +44,39 @@
     return sign * 2 ** (exponent - 25) * (1024 + fraction);
   }
 
-  function decode({ type, data }) {
-    const text = atob(data);
-    const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
-    if (type === "float32") return new Float32Array(bytes.buffer);
-    return Float32Array.from(new Uint16Array(bytes.buffer), fromHalf);
+  function decode({ type, data, shape, scale }) {
+    const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const { buffer } = bytesOf(data);
+    if (type === "float32") return new Float32Array(buffer);
+    if (type === "float16") return Float32Array.from(new Uint16Array(buffer), fromHalf);
+    const [whole, scales] = [new Int8Array(buffer), new Float32Array(bytesOf(scale).buffer)];
+    const wide = whole.length / shape[0]; // of a row, which has a scale of its own
+    return Float32Array.from(whole, (value, k) => value * scales[Math.floor(k / wide)]);
   }
 
   // -- layers -------------------------------------------------------------------------------
 
-  /** y = leaky(W x + b) for n rows x of `wide` numbers; slope 1 leaves out the LeakyReLU. */
+  /** y = leaky(W x + b) for n rows x of `wide` numbers; slope 1 leaves out the LeakyReLU. Four rows
+      share what is read of W; behind the last one, it is repeated. */
   function linear(x, n, wide, weight, bias, slope) {
     const narrow = bias.length;
     const y = new Float32Array(n * narrow);
-    for (let row = 0; row < n; row++) {
+    for (let row = 0; row < n; row += 4) {
+      const rows = [0, 1, 2, 3].map((k) => Math.min(row + k, n - 1));
+      const [a, b, c, d] = rows.map((k) => k * wide);
       for (let out = 0; out < narrow; out++) {
-        let sum = bias[out];
-        for (let k = 0; k < wide; k++) sum += weight[out * wide + k] * x[row * wide + k];
-        y[row * narrow + out] = sum < 0 ? slope * sum : sum;
+        let p = bias[out], q = p, r = p, s = p;
+        for (let k = 0, from = out * wide; k < wide; k++) {
+          const w = weight[from + k];
+          p += w * x[a + k];
+          q += w * x[b + k];
+          r += w * x[c + k];
+          s += w * x[d + k];
+        }
+        y[rows[0] * narrow + out] = p < 0 ? slope * p : p;
+        y[rows[1] * narrow + out] = q < 0 ? slope * q : q;
+        y[rows[2] * narrow + out] = r < 0 ? slope * r : r;
+        y[rows[3] * narrow + out] = s < 0 ? slope * s : s;
       }
     }
     return y;
@@ -78,47 +94,92 @@
     return x;
   }
 
-  /** Conv2d of one image, 3 x 3, stride 1, padding 1; weight [out][in][3][3]. */
-  function conv(x, channels, size, weight, bias, slope) {
-    const y = new Float32Array(bias.length * size * size);
-    for (let out = 0; out < bias.length; out++) {
-      const plane = y.subarray(out * size * size, (out + 1) * size * size).fill(bias[out]);
-      for (let c = 0; c < channels; c++) {
-        for (let tap = 0; tap < 9; tap++) {
-          const [dy, dx] = [Math.floor(tap / 3) - 1, (tap % 3) - 1];
-          const w = weight[(out * channels + c) * 9 + tap];
-          for (let row = Math.max(0, -dy); row < size - Math.max(0, dy); row++) {
-            const from = (c * size + row + dy) * size + dx;
-            const end = size - Math.max(0, dx);
-            for (let col = Math.max(0, -dx); col < end; col++)
-              plane[row * size + col] += w * x[from + col];
-          }
-        }
+  /** Each matrix [row][column] of a batch as [column][row]. */
+  function transposed(x, rows, columns) {
+    const y = new Float32Array(x.length);
+    for (let start = 0; start < x.length; start += rows * columns)
+      for (let row = 0; row < rows; row++)
+        for (let column = 0; column < columns; column++)
+          y[start + column * rows + row] = x[start + row * columns + column];
+    return y;
+  }
+
+  /** What a convolution with padding 1 sees of images size x size, at each place a row of
+      [channel][kernel][kernel]. */
+  function patches(x, channels, size, kernel, stride) {
+    const [side, area, taps] = [size / stride, size * size, kernel * kernel];
+    const places = (x.length / (channels * area)) * side * side;
+    const rows = new Float32Array(places * channels * taps); // 0 beyond the edge
+    for (let place = 0; place < places; place++) {
+      const image = Math.floor(place / (side * side)) * channels * area;
+      const top = stride * (Math.floor(place / side) % side) - 1;
+      const left = stride * (place % side) - 1;
+      for (let tap = 0; tap < taps; tap++) {
+        const [row, column] = [top + Math.floor(tap / kernel), left + (tap % kernel)];
+        if (row < 0 || row >= size || column < 0 || column >= size) continue;
+        const from = image + row * size + column;
+        const into = place * channels * taps + tap;
+        for (let c = 0; c < channels; c++) rows[into + c * taps] = x[from + c * area];
+      }
+    }
+    return rows;
+  }
+
+  /** Conv2d `name`, padding 1, of images size x size; weight [out][in][kernel][kernel]. */
+  function conv(weights, name, x, size, slope, kernel = 3, stride = 1) {
+    const [weight, bias] = [weights[`${name}.weight`], weights[`${name}.bias`]];
+    const wide = weight.length / bias.length;
+    const rows = patches(x, wide / kernel ** 2, size, kernel, stride);
+    const y = linear(rows, rows.length / wide, wide, weight, bias, slope);
+    return transposed(y, (size / stride) ** 2, bias.length);
+  }
+
+  /** ConvTranspose2d `name` of images size x size, 4 x 4, stride 2, padding 1: twice the size;
+      weight [in][out][4][4]. */
+  function upsample(weights, name, x, size, slope) {
+    const [weight, bias] = [weights[`${name}.weight`], weights[`${name}.bias`]];
+    const [area, side, taps] = [size * size, 2 * size, 16 * bias.length];
+    const channels = weight.length / taps;
+    const places = x.length / channels; // what each gives to the 16 around it
+    const given = linear(
+      transposed(x, channels, area), places, channels,
+      transposed(weight, channels, taps), new Float32Array(taps), 1,
+    );
+    const y = new Float32Array(places * bias.length * 4);
+    y.forEach((_, k) => (y[k] = bias[Math.floor(k / side ** 2) % bias.length]));
+    for (let place = 0; place < places; place++) {
+      const image = Math.floor(place / area) * bias.length * side ** 2;
+      const top = 2 * (Math.floor(place / size) % size) - 1;
+      const left = 2 * (place % size) - 1;
+      for (let tap = 0; tap < 16; tap++) {
+        const [row, column] = [top + Math.floor(tap / 4), left + (tap % 4)];
+        if (row < 0 || row >= side || column < 0 || column >= side) continue;
+        const into = image + row * side + column;
+        for (let out = 0; out < bias.length; out++)
+          y[into + out * side ** 2] += given[place * taps + out * 16 + tap];
       }
     }
     return leaky(y, slope);
   }
 
-  /** ConvTranspose2d of one image, 4 x 4, stride 2, padding 1: twice the size;
-      weight [in][out][4][4]. */
-  function upsample(x, channels, size, weight, bias, slope) {
-    const side = 2 * size;
-    const y = new Float32Array(bias.length * side * side);
-    for (let out = 0; out < bias.length; out++) {
-      const plane = y.subarray(out * side * side, (out + 1) * side * side).fill(bias[out]);
-      for (let c = 0; c < channels; c++) {
-        for (let tap = 0; tap < 16; tap++) {
-          const [dy, dx] = [Math.floor(tap / 4) - 1, (tap % 4) - 1];
-          const w = weight[(c * bias.length + out) * 16 + tap];
-          for (let row = 0; row < size; row++) {
-            const into = 2 * row + dy;
-            if (into < 0 || into >= side) continue;
-            for (let col = 0; col < size; col++) {
-              const at = 2 * col + dx;
-              if (at >= 0 && at < side) plane[into * side + at] += w * x[(c * size + row) * size + col];
-            }
-          }
-        }
+  /** Group normalisation `name`, whose scale and shift come from the style of each of n images. */
+  function restyle(weights, name, x, style, n, slope) {
+    const [weight, bias] = [weights[`${name}.affine.weight`], weights[`${name}.affine.bias`]];
+    const affine = linear(style, n, style.length / n, weight, bias, 1);
+    const [channels, image, group] = [bias.length / 2, x.length / n, x.length / n / GROUPS];
+    const y = new Float32Array(x.length);
+    for (let start = 0; start < x.length; start += group) {
+      let [sum, squares] = [0, 0];
+      for (let k = start; k < start + group; k++) {
+        sum += x[k];
+        squares += x[k] * x[k];
+      }
+      const mean = sum / group;
+      const scale = 1 / Math.sqrt(squares / group - mean * mean + 1e-5);
+      for (let k = start; k < start + group; k++) {
+        const row = Math.floor(k / image);
+        const at = 2 * channels * row + Math.floor(((k % image) * channels) / image);
+        y[k] = (x[k] - mean) * scale * (1 + affine[at]) + affine[channels + at];
       }
     }
     return leaky(y, slope);
@@ -127,6 +188,19 @@
   function leaky(y, slope) {
     for (let k = 0; k < y.length; k++) if (y[k] < 0) y[k] *= slope;
     return y;
+  }
+
+  const sum = (x, y) => x.map((value, k) => value + y[k]);
+
+  /** n rows of x, beside each that of y. */
+  function beside(x, y, n) {
+    const [wide, more] = [x.length / n, y.length / n];
+    const rows = new Float32Array(x.length + y.length);
+    for (let row = 0; row < n; row++) {
+      rows.set(x.subarray(row * wide, (row + 1) * wide), row * (wide + more));
+      rows.set(y.subarray(row * more, (row + 1) * more), row * (wide + more) + wide);
+    }
+    return rows;
   }
 
   // -- the generator and the chain ----------------------------------------------------------
@@ -181,22 +255,73 @@
     return answer.map((value, k) => skip * x[k] + out * value);
   }
 
-  function convGenerator(weights, config, x, coarse) {
-    const [channels, full] = config.shape;
-    let size = full >> config.levels;
-    let h = coarse;
-    for (let level = 0; level < config.levels; level++, size *= 2) {
-      const bias = weights[`upsample.${level}.bias`];
-      h = upsample(h, h.length / size ** 2, size, weights[`upsample.${level}.weight`], bias, CONV_SLOPE);
-    }
-    const both = new Float32Array(h.length + x.length);
-    both.set(h);
-    both.set(x, h.length); // x_t is laid beside the picture once more
-    const width = config.width;
-    h = conv(both, width + channels, full, weights["merge.weight"], weights["merge.bias"], CONV_SLOPE);
-    h = conv(h, width, full, weights["out.weight"], weights["out.bias"], 1);
-    return h.map((value) => 1.05 * Math.tanh(value));
+  function convGenerator(weights, { config }, x, z, t, n, sizes, label) {
+    const full = config.shape[1];
+    let h = mlp(weights, "dense", inputs(x, z, t, n, sizes, label), n, SLOPE, true);
+    for (let level = 0; level < config.levels; level++)
+      h = upsample(weights, `upsample.${level}`, h, full >> (config.levels - level), SLOPE);
+    h = beside(h, x, n); // x_t is laid beside the picture once more
+    h = conv(weights, "merge", h, full, SLOPE);
+    return conv(weights, "out", h, full, 1).map((value) => 1.05 * Math.tanh(value));
   }
+
+  /** For every pixel of planes of half the size, four for each plane of x: where in x it lies. */
+  function unshuffled(planes, full) {
+    const half = full / 2;
+    return Uint32Array.from({ length: planes * full * full }, (_, k) => {
+      const [column, row] = [k % half, Math.floor(k / half) % half];
+      const part = Math.floor(k / half ** 2); // of plane part / 4, its corner part % 4
+      const line = Math.floor(part / 4) * full + 2 * row + ((part >> 1) % 2);
+      return line * full + 2 * column + (part % 2);
+    });
+  }
+
+  function pyramidGenerator(weights, { config, alpha_bar }, x, z, t, n, sizes, label) {
+    const [channels, full] = config.shape;
+    const { skip, out, scale } = preconditioning(alpha_bar[t], config.data_std);
+    const asked = inputs(new Float32Array(0), z, t, n, { ...sizes, dim: 0 }, label);
+    const style = mlp(weights, "mapping", asked, n, SLOPE, true);
+    const blocks = (name, h, size) => {
+      for (let k = 0; k < config.blocks; k++) {
+        const inner = restyle(weights, `${name}.${k}.restyle`, h, style, n, SLOPE);
+        const first = conv(weights, `${name}.${k}.first`, inner, size, SLOPE);
+        h = sum(h, conv(weights, `${name}.${k}.second`, first, size, 1));
+      }
+      return h;
+    };
+    const down = (level, h, size) => {
+      h = restyle(weights, `down_styles.${level}`, h, style, n, SLOPE);
+      return blocks(`down_blocks.${level}`, h, size);
+    };
+    const order = unshuffled(n * channels, full);
+    let size = full / 2;
+    let h = Float32Array.from(order, (from) => scale * x[from]);
+    h = down(0, conv(weights, "stem", h, size, 1), size);
+    const skips = [];
+    for (let level = 1; level <= config.levels; level++) {
+      skips.push(h);
+      h = conv(weights, `downsample.${level - 1}`, h, size, 1, 4, 2);
+      size /= 2;
+      h = down(level, h, size);
+    }
+    h = leaky(sum(h, mlp(weights, "dense", beside(h, style, n), n, SLOPE, false)), SLOPE);
+    h = blocks(`up_blocks.${config.levels}`, h, size);
+    for (let level = config.levels - 1; level >= 0; level--) {
+      h = sum(upsample(weights, `upsample.${level}`, h, size, SLOPE), skips[level]);
+      size *= 2;
+      const fine = conv(weights, `refine.${level}`, h, size, 1);
+      h = sum(h, restyle(weights, `up_styles.${level}`, fine, style, n, SLOPE));
+      h = blocks(`up_blocks.${level}`, h, size);
+    }
+    h = conv(weights, "out", h, size, 1);
+    const guess = new Float32Array(x.length);
+    order.forEach((into, k) => {
+      guess[into] = config.data_std ? skip * x[into] + out * h[k] : 1.05 * Math.tanh(h[k]);
+    });
+    return guess;
+  }
+
+  const GENERATORS = { mlp: mlpGenerator, conv: convGenerator, pyramid: pyramidGenerator };
 
   /** The model `name` of a file written by export-js. */
   live.model = function (name) {
@@ -214,18 +339,8 @@
 
     /** The generator's guesses of x_0, for n samples x_t, their latents z, one t in 1..T and, of
         a model with classes, one label for all; null asks for nothing. */
-    function predict(x, z, t, n, label = null) {
-      if (file.kind === "mlp") return mlpGenerator(weights, file, x, z, t, n, sizes, label);
-      const rows = inputs(x, z, t, n, sizes, label);
-      const coarse = mlp(weights, "dense", rows, n, CONV_SLOPE, true);
-      const [guesses, wide] = [new Float32Array(x.length), coarse.length / n];
-      for (let k = 0; k < n; k++) {
-        const own = x.subarray(k * sizes.dim, (k + 1) * sizes.dim);
-        const part = coarse.subarray(k * wide, (k + 1) * wide);
-        guesses.set(convGenerator(weights, config, own, part), k * sizes.dim);
-      }
-      return guesses;
-    }
+    const predict = (x, z, t, n, label = null) =>
+      GENERATORS[file.kind](weights, file, x, z, t, n, sizes, label);
 
     /** x_{t-1} around the guesses: the mean of the posterior, and its noise (0 at t = 1). */
     function posterior(guess, x, t, noise) {

@@ -1,5 +1,6 @@
-/* Live page: DDGANs of images, four evaluations of a small network each. The elements #live-images
-   and #live-digits name their models in data-model; one with classes can be asked for a label. */
+/* Live page: DDGANs of images, four evaluations of a small network each. The elements #live-images,
+   #live-digits and #live-mnist name their models in data-model; one with classes can be asked for a
+   label. */
 (function () {
   "use strict";
   const live = globalThis.ddganLive;
@@ -33,7 +34,7 @@
     return canvas;
   };
 
-  const mount = (name) => live.mount(name, (root) => {
+  const mount = (name, drawn) => live.mount(name, (root) => {
     const model = live.model(root.dataset.model);
     const [channels] = model.shape;
     const thumb = channels > 1 ? 1 / channels : 1; // noise needs no more room than one large digit
@@ -64,7 +65,7 @@
     });
     const status = live.status(root);
     const controls = live.element(root, "div", { class: "live-controls" });
-    live.button(controls, `Draw ${ROWS} ${name}`, () => sample(seed + 1));
+    live.button(controls, `Draw ${ROWS} ${drawn}`, () => sample(seed + 1));
     const shared = live.slider(controls, {
       label: "Share the chain",
       min: 0, max: model.T, step: 1, value: 0,
@@ -84,14 +85,16 @@
       const took = performance.now() - begin;
       const level = model.T + 1 - shared.value;
       const kept = shared.value ? `All six share the chain down to ${live.x(level)}. ` : "";
-      status.textContent = `${kept}${ROWS} ${name} in four steps each: ${took.toFixed(0)} ms.`;
+      status.textContent = `${kept}${ROWS} ${drawn} in four steps each: ${took.toFixed(0)} ms.`;
       view.describe(`${ROWS} rows of images, each from noise on the left to a sample on the right.`);
       live[`${name}Now`] = { chain, label, milliseconds: took }; // for the tests
       view.redraw();
     }
-    const drawn = { get value() { return seed; }, set value(number) { seed = number; } };
-    live.remember(root, asked ? { seed: drawn, shared, asked } : { seed: drawn, shared });
+    const kept = { get value() { return seed; }, set value(number) { seed = number; } };
+    live.remember(root, asked ? { seed: kept, shared, asked } : { seed: kept, shared });
     sample(seed);
   });
-  for (const name of ["images", "digits"]) mount(name);
+  mount("images", "images");
+  mount("digits", "digits");
+  mount("mnist", "MNIST digits");
 })();

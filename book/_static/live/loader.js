@@ -1,5 +1,6 @@
 /* On every page, and nothing to do on most: an element `<div class="live" id="live-NAME">` is given
-   the scripts of its widget when it comes near the window, and then the widget itself. */
+   the scripts of its widget when it comes near the window, and then the widget itself. One with
+   data-ask has a heavy model: until its button, with these words, is pressed, it is a picture. */
 (function () {
   "use strict";
   const live = (globalThis.ddganLive ??= {});
@@ -13,13 +14,14 @@
     training: [...PLANE, "trainer", "training-recipe", "training"],
     images: ["ddgan", "ui", "images-model", "images"],
     digits: ["ddgan", "ui", "digits-model", "images"],
+    mnist: ["ddgan", "ui", "mnist-model", "images"],
     strokes: ["ddgan", "ui", "digits-model", "images", "drawings", "strokes"],
   };
   const folder = new URL(".", document.currentScript.src);
   const loaded = new Map();
   live.widgets = {}; // by name, each a function of the element
 
-  const load = (name) => {
+  const load = (live.load = (name) => {
     if (!loaded.has(name))
       loaded.set(name, new Promise((done, failed) => {
         const script = document.createElement("script");
@@ -27,13 +29,29 @@
         document.head.append(script); // async: false keeps their order
       }));
     return loaded.get(name);
-  };
+  });
+
+  /** When the reader wants the widget: at once, because the address holds its state, or after a
+      press of its button; then true. */
+  const wanted = (root) =>
+    new Promise((done) => {
+      if (!root.dataset.ask || location.hash.startsWith(`#${root.id}&`)) return done(false);
+      const button = document.createElement("button");
+      Object.assign(button, { type: "button", className: "live-button", textContent: root.dataset.ask });
+      button.addEventListener("click", () => {
+        Object.assign(button, { textContent: "Loading", disabled: true });
+        done(true);
+      });
+      root.querySelector("p").replaceWith(button); // the text for readers without JavaScript
+    });
 
   async function start(root) {
     const name = root.id.slice("live-".length);
+    const pressed = await wanted(root);
     await Promise.all(SCRIPTS[name].map(load));
     root.replaceChildren();
     live.widgets[name](root);
+    if (pressed) root.querySelector("button").focus(); // the pressed one is gone
     root.dataset.ready = "yes";
     live.readyAt = performance.now(); // milliseconds since the page was asked for; for the tests
   }
@@ -54,7 +72,9 @@
         start(target);
       }
     }, { rootMargin: `${NEAR}px` });
-    const inView = roots.filter((root) => root.getBoundingClientRect().top < innerHeight + NEAR);
+    const inView = roots.filter(
+      (root) => !root.dataset.ask && root.getBoundingClientRect().top < innerHeight + NEAR
+    );
     roots.filter((root) => !inView.includes(root)).forEach((root) => near.observe(root));
     live.formulas = Promise.allSettled(inView.map(start)).then(setFormulas);
     // An address with a widget's state leads to the widget: #live-plane&seed=3

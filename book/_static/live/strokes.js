@@ -1,10 +1,15 @@
-/* Live: a drawing becomes a digit. It is noised to x_t, and the model that draws digits goes on from
+/* Live: a drawing becomes a digit. It is noised to x_t, and a model that draws digits goes on from
    there (SDEdit). The pen draws as the data's writers did: on 32 by 32 spots, counted in blocks of
-   4 by 4, which makes 8 by 8 shades. */
+   4 by 4, which makes 8 by 8 shades, or as MNIST's digits stand, on 24 by 24 of its 32 by 32. */
 (function () {
   "use strict";
   const live = globalThis.ddganLive;
-  const [SPOTS, BLOCK, PEN, ROWS] = [32, 4, 2.1, 4]; // PEN: its radius, in spots
+  const [SPOTS, PEN, ROWS] = [32, 2.1, 4]; // PEN: its radius, in spots
+  const SMOOTH = 100; // milliseconds: a slower answer waits until the line ends
+  const MODELS = [
+    { name: "digits", words: "8 × 8, knows labels", margin: 0 },
+    { name: "mnist", words: "MNIST, 32 × 32", margin: 4, script: "mnist-model" },
+  ]; // margin: paper that the data have around a digit, in pixels
 
   /** Ink along a straight line between two places in spots, from the top left. */
   live.line = function (ink, [x0, y0], [x1, y1]) {
@@ -23,15 +28,16 @@
     return ink;
   };
 
-  /** The ink as the model sees it: 8 by 8, from -1 where there is none to 1. */
-  live.seen = function (ink) {
-    const side = SPOTS / BLOCK;
-    const sheet = new Float32Array(side * side).fill(-1);
-    ink.forEach((spot, k) => {
-      const [row, column] = [Math.floor(k / SPOTS / BLOCK), Math.floor((k % SPOTS) / BLOCK)];
-      sheet[row * side + column] += (2 * spot) / BLOCK ** 2;
-    });
-    return sheet;
+  /** The ink as a model of size x size pixels sees it, from -1 where there is none to 1. */
+  live.seen = function (ink, size = 8, margin = 0) {
+    const block = (3 * SPOTS) / (size - 2 * margin); // of a pixel, in thirds of a spot: 12 or 4
+    const counts = new Float32Array(size * size);
+    for (let k = 0; k < 9 * ink.length; k++) {
+      const [row, column] = [Math.floor(k / (3 * SPOTS)), k % (3 * SPOTS)];
+      const pixel = (margin + Math.floor(row / block)) * size + margin + Math.floor(column / block);
+      counts[pixel] += ink[Math.floor(row / 3) * SPOTS + Math.floor(column / 3)];
+    }
+    return counts.map((count) => (2 * count) / block ** 2 - 1);
   };
 
   /** [x_t, .., x_0] of n images that begin as this sheet, each under noise of its own. */
@@ -42,9 +48,10 @@
   };
 
   live.mount("strokes", (root) => {
-    const [model, examples] = [live.model("digits"), globalThis.ddganDrawings];
+    const examples = globalThis.ddganDrawings;
+    let [model, margin] = [live.model(MODELS[0].name), MODELS[0].margin];
     const columns = model.T + 2; // the drawing, x_T, .., x_0
-    let [ink, example, chain, frame] = [null, null, null, 0];
+    let [ink, example, chain, frame, took] = [null, null, null, 0, 0];
     const pen = { place: [SPOTS / 2, SPOTS / 2], held: false, down: false, shown: false }; // down: by a key
     const pads = live.element(root, "div", { class: "live-pads" });
     const pad = live.canvas(live.element(pads, "div"), { label: "", ratio: 1, draw: drawPad });
@@ -53,6 +60,7 @@
     });
     const status = live.status(root);
     const controls = live.element(root, "div", { class: "live-controls" });
+    const which = live.choice(controls, "Model", MODELS.map(({ words }) => words), choose);
     const starts = live.element(controls, "div", {
       class: "live-buttons", role: "group", "aria-label": "Drawings to start from",
     });
@@ -72,6 +80,30 @@
       show: (label) => (label < 0 ? "any" : String(label)),
     }, answer);
     const seed = { value: 1 };
+
+    /** Its script comes when it is chosen. One without labels cannot be asked for any. */
+    async function choose(k) {
+      const { name, script, margin: paper } = MODELS[k];
+      if (script) {
+        status.textContent = "Loading the model.";
+        await live.load(script);
+        if (which.value !== k) return; // another was chosen meanwhile
+      }
+      [model, margin] = [live.model(name), paper];
+      asked.input.disabled = !model.classes;
+      if (!model.classes) asked.value = -1;
+      answer();
+    }
+    const chosen = {
+      get value() {
+        return which.value;
+      },
+      set value(k) {
+        if (!(k in MODELS)) return;
+        which.value = k;
+        choose(k);
+      },
+    };
 
     /** For the address: an example's number or, drawn by hand, the spots, eight letters a row. */
     const sheet = {
@@ -94,15 +126,19 @@
       answer();
     }
 
+    const drawing = () => pen.held || pen.down;
+    const seen = () => live.seen(ink, model.shape[1], margin);
+
     function answer() {
+      if (drawing() && took > SMOOTH) return pad.redraw();
       const begun = performance.now();
       const [t, label] = [level.value, asked.value < 0 ? null : asked.value];
-      chain = live.fromDrawing(model, live.seen(ink), t, ROWS, live.normals(seed.value), label);
-      const took = performance.now() - begun;
+      chain = live.fromDrawing(model, seen(), t, ROWS, live.normals(seed.value), label);
+      took = performance.now() - begun;
       live.strokesNow = { ink, chain, t, label, milliseconds: took }; // for the tests
       pad.redraw();
       answers.redraw();
-      if (pen.held || pen.down) return; // said when the line ends
+      if (drawing()) return; // said when the line ends
       const empty = !ink.includes(1);
       const [share, noise] = [model.alphaBar[t], 1 - model.alphaBar[t]].map(Math.sqrt);
       status.textContent = empty
@@ -121,7 +157,7 @@
     // -- the pen ----------------------------------------------------------------------------------
 
     function move(to) {
-      if (pen.held || pen.down) {
+      if (drawing()) {
         live.line(ink, pen.place, to);
         example = null;
       }
@@ -131,7 +167,7 @@
     }
 
     function lift() {
-      if (!pen.held && !pen.down) return;
+      if (!drawing()) return;
       pen.held = pen.down = false;
       answer();
       pad.canvas.dispatchEvent(new Event("change", { bubbles: true })); // into the address
@@ -193,7 +229,7 @@
       [context.imageSmoothingEnabled, context.lineWidth] = [false, 2];
       const middle = (ROWS - 1) / 2;
       write("drawing", 2);
-      show(live.picture(live.seen(ink), model.shape), 2, middle);
+      show(live.picture(seen(), model.shape), 2, middle);
       context.beginPath();
       context.moveTo(cell + 4, top(middle + 0.5));
       context.lineTo(left(t) - 8, top(middle + 0.5));
@@ -208,7 +244,7 @@
     }
 
     begin(0);
-    live.remember(root, { seed, sheet, t: level, asked });
+    live.remember(root, { seed, sheet, t: level, asked, model: chosen });
     answer();
   });
 })();
