@@ -137,12 +137,11 @@ The figure above is not there, the figure below is.
 
    One.
 
-The figure above.
+The figure above. Yours should look like the one below.
 
 .. figure:: dot.png
 
-   Two, like the figure
-   above.
+   Two.
 """
 
 
@@ -171,7 +170,8 @@ def test_figures_are_numbered_by_chapter_and_the_text_says_their_numbers(tmp_pat
 
     page = words("notebooks/11_b.html")
     assert "The figure above is not there, figure 11.1 is." in page
-    assert "Figure 11.1 One." in page and "Figure 11.1. Figure 11.2 Two, like" in page
+    assert "Figure 11.1 One." in page and "Figure 11.2 Two." in page
+    assert "Figure 11.1. Yours should look like figure 11.2." in page
     html = Path(app.outdir, "notebooks/04_a.html").read_text()
     assert re.search(r'<a [^>]*href="#figure-1">Figure 4\.1</a>\.', html)
     assert 'id="figure-1"' in html

@@ -12,7 +12,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 CHAPTER = re.compile(r"notebooks/(\d\d)_")
-POINTER = re.compile(r"\b([Tt])he figure (above|below)\b")
+# The second is what exercises say: "Your plot should look like the one below."
+POINTER = re.compile(r"\b(?:([Tt])he figure|(?<=look like )the one) (above|below)\b")
 
 
 def give_names(app: Sphinx, doctree: nodes.document) -> None:
