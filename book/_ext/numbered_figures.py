@@ -68,6 +68,6 @@ def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", give_names)
-    app.connect("env-updated", number, priority=900)  # behind Sphinx's own
+    app.connect("env-get-updated", number, priority=900)  # behind Sphinx's own
     app.connect("doctree-resolved", link)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
