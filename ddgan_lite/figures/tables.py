@@ -22,7 +22,14 @@ HEADINGS = {
 
 @dataclass(frozen=True)
 class Table:
-    """What :func:`table` made: headings, and rows of words."""
+    """What :func:`table` made: headings, and rows of words, each beginning with its label.
+
+    Example:
+        >>> Table("", ("modes",), (("GAN", "9"), ("DDGAN", "25")))
+               modes
+        GAN        9
+        DDGAN     25
+    """
 
     title: str
     headings: tuple[str, ...]
