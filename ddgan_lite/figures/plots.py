@@ -38,32 +38,16 @@ def use_style() -> None:
         ...     plt.rcParams["figure.facecolor"] == PAPER
         True
     """
-    plt.rcParams.update(
-        {
-            "figure.facecolor": PAPER,
-            "savefig.facecolor": PAPER,
-            "axes.facecolor": PAPER,
-            "figure.dpi": 100,
-            "figure.constrained_layout.use": True,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": QUIET,
-            "axes.labelcolor": INK,
-            "axes.titlesize": 10,
-            "axes.titlecolor": INK,
-            "text.color": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
-            "xtick.labelsize": 8,
-            "ytick.labelsize": 8,
-            "font.size": 9,
-            "legend.fontsize": 8.5,
-            "lines.linewidth": 1.8,
-            "legend.frameon": False,
-            "image.interpolation": "none",  # an image keeps its own pixels, however it is scaled
-            "axes.prop_cycle": plt.cycler(color=[DATA, MODEL, THIRD, FOURTH, "#E69F00"]),
-        }
-    )
+    plt.rcParams.update({
+        "figure.facecolor": PAPER, "savefig.facecolor": PAPER, "axes.facecolor": PAPER,
+        "figure.dpi": 100, "figure.constrained_layout.use": True,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": QUIET,
+        "axes.labelcolor": INK, "axes.titlesize": 10, "axes.titlecolor": INK, "text.color": INK,
+        "xtick.color": INK, "ytick.color": INK, "xtick.labelsize": 8, "ytick.labelsize": 8,
+        "font.size": 9, "legend.fontsize": 8.5, "legend.frameon": False, "lines.linewidth": 1.8,
+        "image.interpolation": "none",  # an image keeps its own pixels, however it is scaled
+        "axes.prop_cycle": plt.cycler(color=[DATA, MODEL, THIRD, FOURTH, "#E69F00"]),
+    })  # fmt: skip
 
 
 def points(ax: Axes, samples: Tensor, mixture: GaussianMixture | None = None, **scatter) -> None:
@@ -79,9 +63,8 @@ def points(ax: Axes, samples: Tensor, mixture: GaussianMixture | None = None, **
     if mixture is not None:
         width = 6 * mixture.std.numpy()
         circles = EllipseCollection(
-            width, width, [0] * len(width), units="x", offsets=mixture.means.numpy(),
-            transOffset=ax.transData, facecolors="none", edgecolors=QUIET, linewidths=0.6,
-            rasterized=True,
+            width, width, [0] * len(width), offsets=mixture.means.numpy(), rasterized=True,
+            transOffset=ax.transData, facecolors="none", edgecolors=QUIET, linewidths=0.6, units="x",
         )  # fmt: skip
         ax.add_collection(circles)
         reach = float(mixture.means.abs().max()) + 8 * float(mixture.std.max()) + 0.2
@@ -92,14 +75,10 @@ def points(ax: Axes, samples: Tensor, mixture: GaussianMixture | None = None, **
 
 
 def panels(
-    samples: dict[str, Tensor],
-    mixture: GaussianMixture,
-    *,
-    shown: int = 2500,
-    columns: int | None = None,
+    samples: dict[str, Tensor], mixture: GaussianMixture, *, shown: int = 2500, columns: int = 0,
     width: float = WIDTH,
-) -> Figure:
-    """Sample sets (n, 2), one panel each, titled by their names, in rows of ``columns``.
+) -> Figure:  # fmt: skip
+    """Sample sets (n, 2), one panel each, titled by their names, in rows of ``columns`` (0: one).
 
     Example:
         >>> mixture = GaussianMixture(torch.zeros(1, 2), 1.0)
@@ -241,14 +220,8 @@ class _ThreeTimes(PillowWriter):
     def finish(self):
         first, *rest = [frame.convert("RGB").quantize(32, dither=0) for frame in self._frames]
         duration = [900 if k % 2 == 0 else 150 for k in range(len(self._frames))]
-        first.save(
-            self.outfile,
-            save_all=True,
-            append_images=rest,
-            duration=duration,
-            loop=2,
-            optimize=True,
-        )
+        how = {"save_all": True, "append_images": rest, "duration": duration, "loop": 2}
+        first.save(self.outfile, optimize=True, **how)
 
 
 def images(ax: Axes, batch: Tensor, *, columns: int = 8) -> None:

@@ -6,18 +6,10 @@ from html import escape
 
 # How a table heads the scores that functions return by short names.
 HEADINGS = {
-    "hq3": "HQ3",
-    "kl": "KL (nats)",
-    "modes": "modes",
-    "modes20": "modes at 20 %",
-    "modes50": "modes at 50 %",
-    "sd_ratio_median": "width of a mode",
-    "sw2": "Wasserstein",
-    "fd": "Fréchet distance",
-    "training_seconds": "training (s)",
-    "training_steps": "updates",
-    "seconds": "seconds",
-}
+    "hq3": "HQ3", "kl": "KL (nats)", "modes20": "modes at 20 %", "modes50": "modes at 50 %",
+    "sd_ratio_median": "width of a mode", "sw2": "Wasserstein", "fd": "Fréchet distance",
+    "training_seconds": "training (s)", "training_steps": "updates",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,33 +29,21 @@ class Table:
 
     def __repr__(self) -> str:
         lines = [("", *self.headings), *self.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = [
-            "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])])
-            for cells in lines
-        ]
+        first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        text = ["  ".join([k.ljust(first), *map(str.rjust, v, others)]) for k, *v in lines]
         return "\n".join([self.title] * bool(self.title) + text)
 
     def _repr_html_(self) -> str:
         title = f"<caption>{escape(self.title)}</caption>\n" if self.title else ""
         head = "".join(f'<th scope="col">{escape(each)}</th>' for each in self.headings)
-        body = "\n".join(
-            f'<tr><th scope="row">{escape(label)}</th>'
-            + "".join(f"<td>{escape(each)}</td>" for each in cells)
-            + "</tr>"
-            for label, *cells in self.rows
-        )
-        return (
-            f'<table class="scores">\n{title}<thead><tr><td></td>{head}</tr></thead>\n'
-            f"<tbody>\n{body}\n</tbody>\n</table>"
-        )
+        html = f'<table class="scores">\n{title}<thead><tr><td></td>{head}</tr></thead>\n<tbody>\n'
+        for label, *cells in self.rows:
+            values = "".join(f"<td>{escape(each)}</td>" for each in cells)
+            html += f'<tr><th scope="row">{escape(label)}</th>{values}</tr>\n'
+        return html + "</tbody>\n</table>"
 
 
-def table(
-    rows: Mapping[object, Mapping[object, object]],
-    digits: int | Mapping[str, int] = 3,
-    title: str = "",
-) -> Table:
+def table(rows: Mapping, digits: int | Mapping[str, int] = 3, title: str = "") -> Table:
     """Values by row and column, to be shown as a cell's last line, by ``display`` or ``print``.
 
     Args:
@@ -86,11 +66,6 @@ def table(
             return value
         return f"{value:,}" if isinstance(value, int) else f"{value:,.{places}f}"
 
-    return Table(
-        title,
-        tuple(HEADINGS.get(name, str(name)) for name in names),
-        tuple(
-            (str(label), *(words(name, row.get(name, "")) for name in names))
-            for label, row in rows.items()
-        ),
-    )
+    headings = tuple(HEADINGS.get(name, str(name)) for name in names)
+    lines = [(str(k), *(words(n, row.get(n, "")) for n in names)) for k, row in rows.items()]
+    return Table(title, headings, tuple(lines))
