@@ -63,8 +63,8 @@ def points(ax: Axes, samples: Tensor, mixture: GaussianMixture | None = None, **
     if mixture is not None:
         width = 6 * mixture.std.numpy()
         circles = EllipseCollection(
-            width, width, [0] * len(width), offsets=mixture.means.numpy(), rasterized=True,
-            transOffset=ax.transData, facecolors="none", edgecolors=QUIET, linewidths=0.6, units="x",
+            width, width, 0 * width, units="x", offsets=mixture.means.numpy(), rasterized=True,
+            transOffset=ax.transData, facecolors="none", edgecolors=QUIET, linewidths=0.6,
         )  # fmt: skip
         ax.add_collection(circles)
         reach = float(mixture.means.abs().max()) + 8 * float(mixture.std.max()) + 0.2
