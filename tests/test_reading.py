@@ -109,6 +109,7 @@ def test_chapters_and_terms_become_links(tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
     app = SphinxTestApp("html", srcdir=tmp_path, freshenv=True)
     app.build()
+    app.cleanup()  # or the next one warns that everything is registered already
     assert not app.warning.getvalue()
 
     def links(name):
@@ -162,6 +163,7 @@ def test_figures_are_numbered_by_chapter_and_the_text_says_their_numbers(tmp_pat
         Image.new("L", (1, 1)).save(tmp_path / folder / "dot.png")
     app = SphinxTestApp("html", srcdir=tmp_path, freshenv=True)
     app.build()
+    app.cleanup()  # or the next one warns that everything is registered already
     assert not app.warning.getvalue()
 
     def words(name):
