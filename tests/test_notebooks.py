@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import execute
+import figures
 import nbformat
 import pytest
 import torch
@@ -85,12 +86,25 @@ class TestContract:
     def test_claims_are_asserted(self, path):
         assert sum("assert " in cell.source for cell in code_cells(path)) >= 1
 
-    def test_every_figure_has_alt_text(self, path):
+    def test_every_figure_is_described_and_stands_alone_in_its_output(self, path):
+        """What else a cell displayed would stand inside the figure, above the same caption."""
         for cell in code_cells(path):
-            pictures = [o for o in cell.outputs if "image/png" in o.get("data", {})]
-            if pictures:
-                alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
-                assert len(alt) > 40, f"a figure of {path.name} lacks a text: {cell.source[:60]}"
+            if figures.pictures(cell):
+                about = f"a figure of {path.name}: {cell.source[:60]}"
+                caption = cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")
+                assert len(figures.alt_text(cell)) > 40, about
+                assert len(caption) > 40, about
+                assert sum("data" in output for output in cell.outputs) == 1, about
+
+    def test_letters_of_figures_are_large_enough_in_the_column_of_a_page(self, path):
+        """As tools/store_outputs.py measured them in the SVG of the page."""
+        for cell in code_cells(path):
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    page = output.metadata["page"]
+                    assert page["width"] <= figures.COLUMN and page["letters"] >= 10, (
+                        f"{page}: {cell.source[:60]}"
+                    )
 
     def test_outputs_are_stored_from_one_clean_run(self, path):
         counts = [cell.execution_count for cell in code_cells(path)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import fold
 import nbformat
 import pytest
+from PIL import Image
 from sphinx.testing.util import SphinxTestApp
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,6 +109,7 @@ def test_chapters_and_terms_become_links(tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
     app = SphinxTestApp("html", srcdir=tmp_path, freshenv=True)
     app.build()
+    app.cleanup()  # or the next one warns that everything is registered already
     assert not app.warning.getvalue()
 
     def links(name):
@@ -124,3 +126,55 @@ def test_chapters_and_terms_become_links(tmp_path, monkeypatch):
     ]
     assert links("notebooks/00_a.html") == []  # titles of papers
     assert links("book/glossary.html") == [("../notebooks/00_a.html", "chapter 00")]
+
+
+FIGURES = """\
+A
+=
+
+The figure above is not there, the figure below is.
+
+.. figure:: dot.png
+
+   One.
+
+The figure above. Yours should look like the one below.
+
+.. figure:: dot.png
+
+   Two.
+"""
+
+
+def test_figures_are_numbered_by_chapter_and_the_text_says_their_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(ROOT / "book/_ext"), *sys.path])
+    settings = "extensions = ['numbered_figures']\nnumfig = True\n"
+    pages = {
+        "conf.py": settings + "numfig_format = {'figure': 'Figure %s'}\n",
+        "index.rst": CONTENTS,
+        "book/a.rst": "A\n=\n\nThe figure below.\n",
+        "notebooks/04_a.rst": FIGURES,
+        "notebooks/11_b.rst": FIGURES,
+    }
+    for name, text in pages.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for folder in ("notebooks", "book"):
+        Image.new("L", (1, 1)).save(tmp_path / folder / "dot.png")
+    app = SphinxTestApp("html", srcdir=tmp_path, freshenv=True)
+    app.build()
+    app.cleanup()  # or the next one warns that everything is registered already
+    assert not app.warning.getvalue()
+
+    def words(name):
+        text = Path(app.outdir, name).read_text().partition('class="body"')[2]
+        return " ".join(re.sub("<[^>]*>", "", text.partition("</article")[0]).split())
+
+    page = words("notebooks/11_b.html")
+    assert "The figure above is not there, figure 11.1 is." in page
+    assert "Figure 11.1 One." in page and "Figure 11.2 Two." in page
+    assert "Figure 11.1. Yours should look like figure 11.2." in page
+    html = Path(app.outdir, "notebooks/04_a.html").read_text()
+    assert re.search(r'<a [^>]*href="#figure-1">Figure 4\.1</a>\.', html)
+    assert 'id="figure-1"' in html
+    assert "The figure below." in words("book/a.html")

@@ -28,6 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import check_site
+import figures
 import fold
 import nbformat
 import set_address
@@ -71,9 +72,9 @@ def run(notebook: Path, profile: str) -> Outcome:
     for path in (stamp, log, FAILED / notebook.name):
         path.unlink(missing_ok=True)
     if profile == "quick":  # the default of every notebook
-        outcome = execute(notebook, target, timeout=900)
+        outcome = execute(notebook, target, first_line=figures.VECTORS, timeout=900)
     else:
-        outcome = execute(notebook, target, {"profile": profile})
+        outcome = execute(notebook, target, {"profile": profile}, first_line=figures.VECTORS)
     if outcome.passed:
         stamp.write_text(key)
         return outcome

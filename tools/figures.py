@@ -1,6 +1,25 @@
-"""The figures of a notebook: what student.py and build_slides.py take out of its cells."""
+"""The figures of a notebook: drawn as SVG for the pages, kept as small PNGs in the repository.
+
+A reader's kernel draws PNGs, as everywhere, and so does nbval. Where the tools execute a chapter
+for the book, :data:`VECTORS` asks for both: pages show the SVG; GitHub, student copies, slides and
+thumbnails show the PNG.
+"""
+
+import re
 
 import nbformat
+
+COLUMN = 688  # pixels: how wide the text of a page is
+PIXELS_A_POINT = 96 / 72
+# The first line of a kernel: the same bytes at every run, crowds of points at 200 dots an inch.
+VECTORS = (
+    "import matplotlib; from IPython import get_ipython; "
+    "matplotlib.rcParams['svg.hashsalt'] = 'ddgan_lite'; "
+    "get_ipython().config.InlineBackend.update({'figure_formats': {'png', 'svg'}, "
+    "'print_figure_kwargs': {'bbox_inches': None, 'dpi': 200, 'metadata': {'Date': None}}})"
+)
+# A text is a group of glyphs of 100 units; a part of it that is raised is scaled once more.
+TEXT = re.compile(r'<g[^>]* transform="translate\([^)]*\)[^"]* scale\(([\d.]+) -')
 
 
 def alt_text(cell: nbformat.NotebookNode) -> str:
@@ -12,3 +31,14 @@ def pictures(cell: nbformat.NotebookNode) -> list[str]:
     """The stored PNGs of a code cell, in base64."""
     outputs = [output.get("data", {}) for output in cell.outputs]
     return [data["image/png"] for data in outputs if "image/png" in data]
+
+
+def measured(svg: str) -> dict[str, float]:
+    """The width of a figure on a page and the size of its smallest letters, in pixels.
+
+    Raised parts, such as exponents, do not count as letters.
+    """
+    width = PIXELS_A_POINT * float(re.search(r'viewBox="\S+ \S+ (\S+) ', svg)[1])
+    letters = [100 * float(scale) * PIXELS_A_POINT for scale in TEXT.findall(svg)]
+    smallest = min(letters, default=COLUMN) * min(1, COLUMN / width)
+    return {"width": round(width, 1), "letters": round(smallest, 1)}

@@ -4,7 +4,8 @@
 
 The notebooks are executed as for the book (tools/build_book.py), so what is stored is what the
 site shows. Only outputs and execution counts are copied: no timing, no papermill metadata.
-Pictures are stored with 64 colours, which no reader misses and the repository feels.
+Pages show figures as SVG (tools/figures.py); here they are stored as PNGs of 100 dots an inch and
+32 colours.
 """
 
 import base64
@@ -13,18 +14,26 @@ import sys
 
 import nbformat
 from build_book import EXECUTED, ROOT, notes, run
+from figures import measured
 from PIL import Image
 
 
-def smaller(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The output with its PNG, if it has one, reduced to a palette."""
+def smaller(png: str) -> str:
+    """A PNG, in base64, of half the width and height, reduced to a palette."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").reduce(2)
+    file = io.BytesIO()
+    # Colours of a few dots count as much as those of the ground: not the most frequent ones.
+    picture = picture.quantize(32, Image.Quantize.MAXCOVERAGE, dither=0)
+    picture.save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def stored(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The output with its figure, if it has one, as a small PNG; what the page's SVG measures
+    stays with it."""
     if "image/png" in output.get("data", {}):
-        picture = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
-        file = io.BytesIO()
-        # Colours of a few dots count as much as those of the ground: not the most frequent ones.
-        picture = picture.convert("RGB").quantize(64, Image.Quantize.MAXCOVERAGE, dither=0)
-        picture.save(file, "PNG", optimize=True)
-        output.data["image/png"] = base64.b64encode(file.getvalue()).decode()
+        output.data["image/png"] = smaller(output.data["image/png"])
+        output.metadata = {"page": measured(output.data.pop("image/svg+xml"))}
     return output
 
 
@@ -40,7 +49,7 @@ def main(wanted: list[str]) -> int:
         book, executed = nbformat.read(path, 4), nbformat.read(EXECUTED / path.name, 4)
         for cell, new in zip(book.cells, executed.cells, strict=True):
             if cell.cell_type == "code":
-                cell.outputs = [smaller(output) for output in new.outputs]
+                cell.outputs = [stored(output) for output in new.outputs]
                 cell.execution_count = new.execution_count
         nbformat.write(book, path)
         print(f"{done.name}: {'unchanged' if done.seconds is None else f'{done.seconds:.0f} s'}")

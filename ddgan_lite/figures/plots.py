@@ -2,7 +2,8 @@
 
 Figures are opaque, near-white cards with dark ink, so that they read the same on a light page,
 a dark page and in a hosted notebook. Colours are Okabe and Ito's, which colour-blind readers
-can tell apart; data are blue and models vermilion throughout.
+can tell apart; data are blue and models vermilion throughout. A figure of :data:`WIDTH` fills the
+column of a page, where its letters are as large as the text's or a little smaller.
 """
 
 import base64
@@ -21,9 +22,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddgan_lite.chain.mixtures import GaussianMixture
+from ddgan_lite.figures.tables import table as table
 
 DATA, MODEL, THIRD, FOURTH, QUIET = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B7280"
 INK, PAPER = "#22262B", "#FBFAF7"
+WIDTH = 7.1  # inches, of 96 pixels on a page
 
 
 def use_style() -> None:
@@ -35,30 +38,16 @@ def use_style() -> None:
         ...     plt.rcParams["figure.facecolor"] == PAPER
         True
     """
-    plt.rcParams.update(
-        {
-            "figure.facecolor": PAPER,
-            "savefig.facecolor": PAPER,
-            "axes.facecolor": PAPER,
-            "figure.dpi": 100,
-            "figure.constrained_layout.use": True,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": QUIET,
-            "axes.labelcolor": INK,
-            "axes.titlesize": 11,
-            "axes.titlecolor": INK,
-            "text.color": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
-            "xtick.labelsize": 9,
-            "ytick.labelsize": 9,
-            "font.size": 10,
-            "lines.linewidth": 2,
-            "legend.frameon": False,
-            "axes.prop_cycle": plt.cycler(color=[DATA, MODEL, THIRD, FOURTH, "#E69F00"]),
-        }
-    )
+    plt.rcParams.update({
+        "figure.facecolor": PAPER, "savefig.facecolor": PAPER, "axes.facecolor": PAPER,
+        "figure.dpi": 100, "figure.constrained_layout.use": True,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": QUIET,
+        "axes.labelcolor": INK, "axes.titlesize": 10, "axes.titlecolor": INK, "text.color": INK,
+        "xtick.color": INK, "ytick.color": INK, "xtick.labelsize": 8, "ytick.labelsize": 8,
+        "font.size": 9, "legend.fontsize": 8.5, "legend.frameon": False, "lines.linewidth": 1.8,
+        "image.interpolation": "none",  # an image keeps its own pixels, however it is scaled
+        "axes.prop_cycle": plt.cycler(color=[DATA, MODEL, THIRD, FOURTH, "#E69F00"]),
+    })  # fmt: skip
 
 
 def points(ax: Axes, samples: Tensor, mixture: GaussianMixture | None = None, **scatter) -> None:
@@ -74,7 +63,7 @@ def points(ax: Axes, samples: Tensor, mixture: GaussianMixture | None = None, **
     if mixture is not None:
         width = 6 * mixture.std.numpy()
         circles = EllipseCollection(
-            width, width, [0] * len(width), units="x", offsets=mixture.means.numpy(),
+            width, width, 0 * width, units="x", offsets=mixture.means.numpy(), rasterized=True,
             transOffset=ax.transData, facecolors="none", edgecolors=QUIET, linewidths=0.6,
         )  # fmt: skip
         ax.add_collection(circles)
@@ -86,9 +75,10 @@ def points(ax: Axes, samples: Tensor, mixture: GaussianMixture | None = None, **
 
 
 def panels(
-    samples: dict[str, Tensor], mixture: GaussianMixture, *, shown: int = 2500, width: float = 2.6
-) -> Figure:
-    """A row of sample sets (n, 2), one panel each, titled by their names.
+    samples: dict[str, Tensor], mixture: GaussianMixture, *, shown: int = 2500, columns: int = 0,
+    width: float = WIDTH,
+) -> Figure:  # fmt: skip
+    """Sample sets (n, 2), one panel each, titled by their names, in rows of ``columns`` (0: one).
 
     Example:
         >>> mixture = GaussianMixture(torch.zeros(1, 2), 1.0)
@@ -97,11 +87,15 @@ def panels(
         ['data', 'DDGAN']
         >>> plt.close(figure)
     """
+    columns = columns or len(samples)
+    rows = -(-len(samples) // columns)
     figure, axes = plt.subplots(
-        1, len(samples), figsize=(width * len(samples), width + 0.45), sharex=True, sharey=True,
+        rows, columns, figsize=(width, rows * (width / columns + 0.4)), sharex=True, sharey=True,
         squeeze=False,
     )  # fmt: skip
-    for ax, (title, sample) in zip(axes[0], samples.items(), strict=True):
+    for ax in axes.flat[len(samples) :]:
+        ax.axis("off")
+    for ax, (title, sample) in zip(axes.flat, samples.items(), strict=False):
         colour = DATA if title.startswith("data") else MODEL
         points(ax, sample[:shown], mixture, color=colour)
         ax.set_title(title)
@@ -121,8 +115,10 @@ def density(ax: Axes, mixture: GaussianMixture, *, low: float = -3, high: float 
     x = torch.linspace(low, high, 1201, dtype=torch.float64)
     y = mixture.log_prob(x.unsqueeze(1)).exp()
     style = {"color": DATA} | line
-    ax.fill_between(x, y, alpha=0.25, color=style["color"], linewidth=0)
     ax.plot(x, y, **style)
+    # An area is stored point by point: a quarter of them will do, and the two corners.
+    area = [(low, 0), *zip(x[::4].tolist(), y[::4].tolist(), strict=True), (high, 0)]
+    ax.fill(*zip(*area, strict=True), alpha=0.25, color=style["color"], linewidth=0)
     ax.set(ylim=(0, None), yticks=[])
 
 
@@ -173,7 +169,7 @@ def trajectory(steps: Sequence[Tensor], mixture: GaussianMixture, *, shown: int 
     """
     num_steps = len(steps) - 1
     figure, axes = plt.subplots(
-        1, len(steps), figsize=(2.3 * len(steps), 2.8), sharex=True, sharey=True
+        1, len(steps), figsize=(WIDTH, WIDTH / len(steps) + 0.4), sharex=True, sharey=True
     )
     for ax, t, x in zip(axes, range(num_steps, -1, -1), steps, strict=True):
         points(ax, x[:shown], mixture, color=_colours(steps[-1][:shown]), alpha=0.6)
@@ -224,14 +220,8 @@ class _ThreeTimes(PillowWriter):
     def finish(self):
         first, *rest = [frame.convert("RGB").quantize(32, dither=0) for frame in self._frames]
         duration = [900 if k % 2 == 0 else 150 for k in range(len(self._frames))]
-        first.save(
-            self.outfile,
-            save_all=True,
-            append_images=rest,
-            duration=duration,
-            loop=2,
-            optimize=True,
-        )
+        how = {"save_all": True, "append_images": rest, "duration": duration, "loop": 2}
+        first.save(self.outfile, optimize=True, **how)
 
 
 def images(ax: Axes, batch: Tensor, *, columns: int = 8) -> None:
@@ -246,7 +236,7 @@ def images(ax: Axes, batch: Tensor, *, columns: int = 8) -> None:
     from torchvision.utils import make_grid  # imported when needed: it takes seconds
 
     grid = make_grid((batch.clamp(-1, 1) + 1) / 2, nrow=columns, padding=1, pad_value=1)
-    ax.imshow(grid.permute(1, 2, 0).cpu(), interpolation="nearest")
+    ax.imshow(grid.permute(1, 2, 0).cpu())
     ax.axis("off")
 
 
@@ -263,7 +253,9 @@ def unet(stages: dict[str, dict[str, int]]) -> Figure:
         [33, 33, 33]
         >>> plt.close(figure)
     """
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(10, 5), sharex=True, height_ratios=(3, 2))
+    figure, (top, bottom) = plt.subplots(
+        2, 1, figsize=(WIDTH, 4.4), sharex=True, height_ratios=(3, 2)
+    )
     colours = {"d": DATA, "u": MODEL}
     for place, (name, stage) in enumerate(stages.items()):
         top.bar(place, stage["size"], 0.75, color=colours.get(name[0], QUIET))
@@ -309,28 +301,6 @@ def triangle(ax: Axes, name: str, scores: Sequence[float]) -> None:
         ax.text(x, y, f"{label}\n{score:.2f}", ha="center", va="center", fontsize=9)
     ax.set(title=name, xlim=(-1.4, 1.4), ylim=(-1.1, 1.6), aspect="equal")
     ax.axis("off")
-
-
-def table(rows: dict[str, dict[str, float]], digits: int = 3) -> str:
-    """Scores by model and name, as aligned text to print.
-
-    Example:
-        >>> print(table({"GAN": {"hq3": 0.9712, "modes": 9}, "DDGAN": {"hq3": 0.985, "modes": 25}}))
-                   hq3    modes
-        GAN      0.971        9
-        DDGAN    0.985       25
-    """
-    names = list(next(iter(rows.values())))
-    widths = {name: max(len(name), 7) + 2 for name in names}
-    label = max(len(row) for row in rows)
-    lines = [" " * label + "".join(f"{name:>{widths[name]}}" for name in names)]
-    for row, scores in rows.items():
-        line = f"{row:<{label}}"
-        for name in names:
-            places = 0 if isinstance(scores[name], int) else digits
-            line += f"{scores[name]:>{widths[name]}.{places}f}"
-        lines.append(line)
-    return "\n".join(lines)
 
 
 def _colours(x_0: Tensor) -> list[tuple[float, float, float]]:
