@@ -63,6 +63,8 @@ SHOWN = {
     "stacked_digits": "Twelve colourful stacks in a row, and below each its three digits in grey.",
     "digits": "The digits 0 to 9, each drawn twice when asked for, in eight by eight pixels.",
     "mnist": "Twenty-four handwritten digits of the model, not selected; most can be read at once.",
+    "cifar10_16": "Twenty-four tiny colour pictures of the model, not selected: skies, ground and "
+    "bodies in plausible colours; few show an object that can be named.",
 }
 SAID = {
     "gaussians": "{hq3:.1%} of its points lie within three standard deviations of a mode, and "
@@ -72,6 +74,8 @@ SAID = {
     "the worst digit {worst:.1%} of the time.",
     "mnist": "The judge is sure of {recognised:.0%} of its digits. The rarest digit comes "
     "{rarest:.2f} times as often as it should, the commonest {commonest:.2f} times.",
+    "cifar10_16": "The judge is sure of the class of {recognised:.0%} of its photographs. Their "
+    "distance from real ones is {fd:.0f}, where other real ones have less than half of one.",
     "cifar10_16_judge": "It names the class of {accuracy:.1%} of the held-out photographs, and is "
     "sure of {recognised:.1%} of them.",
     "mnist_judge": "It reads {accuracy:.1%} of the held-out digits right, and is sure of "
@@ -89,6 +93,10 @@ MEANING = {
     "fd": "Fréchet distance to true images; lower is better",
     "recognised": "share that is read as it should be",
     "mnist recognised": "share of digits that the judge is sure of",
+    "cifar10_16 recognised": "share of photographs that the judge is sure of",
+    "cifar10_16 kl": "how unevenly the ten classes are drawn, in nats; evenly is 0",
+    "cifar10_16 rarest": "share of the rarest class, in tenths",
+    "cifar10_16 commonest": "share of the commonest class, in tenths",
     "cifar10_16_judge recognised": "share of held-out photographs that it is sure of",
     "cifar10_16_judge accuracy": "share of held-out photographs whose class it names",
     "cifar10_16_judge fd": "of true photographs from others: what a perfect model would have",
