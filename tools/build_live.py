@@ -256,9 +256,9 @@ def in_words(path: Path, script: Path) -> str:
     return (
         f"The weights are those of `{path.name}`, trained by `{known['command']}` for "
         f"{known['steps']:,} steps, {known['seconds'] / 60:.0f} minutes on {known['hardware']}. "
-        f"{said} (Measured on {known['protocol'].split(' (')[0]}; the whole card is on the page "
-        f"of the [weights](weights.md).) Here its {weights:,} weights come in 8 bits each, a script "
-        f"of {script.stat().st_size / 1e6:.1f} MB.\n"
+        f"{said} (Measured on {known['protocol'].split(' (')[0]}; the whole card is on the page of "
+        f"the [weights](weights.md).) Here its {weights:,} weights come in 8 bits each, a "
+        f"script of {script.stat().st_size / 1e6:.1f} MB.\n"
     )
 
 
