@@ -86,8 +86,8 @@ class TiedTrainer(Trainer):
             self.regression.parameters(), 3e-3, betas=(0.0, 0.99), fused=True
         )
 
-    def _fake(self, real, condition):
-        fake, guess = super()._fake(real, condition)
+    def _fake(self, real, condition, x_0):
+        fake, guess = super()._fake(real, condition, x_0)
         self.pair = fake, *condition
         return fake, guess
 
