@@ -7,7 +7,8 @@ compresses text, and each visit begins with an empty cache. Medians, except of t
 
 - ``ready_ms``: from asking for a page to the moment its controls work; in ``ready_slow_ms`` at a
   quarter of the processor, 1.6 Mbit/s and 150 ms a request, as Lighthouse takes a telephone to be;
-- ``samples_ms``, ``images_ms``: one click on "Draw 2,000 samples", on "Draw 6 images";
+- ``samples_ms``, ``images_ms``, ``mnist_ms``: one click on "Draw 2,000 samples", "Draw 6 images",
+  "Draw 6 MNIST digits";
 - ``drag``: of three seconds in which a point is dragged, how many frames a second there were, the
   longest time between two of them, and the share of frames on which the point had moved;
 - ``training``: whole runs in the page, without the seconds for showing them.
@@ -209,6 +210,9 @@ def main() -> None:
         with visit(browser, address, "live-images") as page:
             scroll_to(page, "live-images")
             result["images_ms"] = clicks(page, "Draw 6 images", "imagesNow")
+            page.get_by_role("button", name="Load the MNIST model").click()
+            page.wait_for_selector("#live-mnist[data-ready=yes]", timeout=60_000)
+            result["mnist_ms"] = clicks(page, "Draw 6 MNIST digits", "mnistNow")
         with visit(browser, address, "live-training") as page:
             result["training"] = [trained(page, seed) for seed in SEEDS]
         browser.close()
