@@ -65,7 +65,11 @@ def test_a_step_and_a_sample_stay_on_the_device(name, quick, as_on_a_device):
         data.labels = torch.zeros(2, dtype=torch.long)
     model = chosen.build().to(META)
     trainer = WatchedTrainer(model, data, settings)
-    trainer.step = settings.r1_interval  # R1 is due; step 0 alone reads back: are the data finite?
+    trainer.step = 1  # step 0 alone reads back: are the data finite?
+    if settings.denoiser_steps:
+        assert set(next(iter(trainer))) == {"g_denoising"}
+    trainer.step = settings.denoiser_steps + settings.head_start
+    trainer.step += settings.r1_interval - trainer.step % settings.r1_interval  # R1 is due
 
     losses = next(iter(trainer))
     with OnMetaOnly():

@@ -1,7 +1,7 @@
 """The optimisers of each phase of a run: a denoiser first, if asked for, and then the game."""
 
+import torch
 from torch import Tensor
-from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from ddgan_lite.training.settings import TrainSettings
@@ -9,7 +9,7 @@ from ddgan_lite.training.settings import TrainSettings
 
 def optimisers(
     settings: TrainSettings, weights: list[list[Tensor]], *, game: bool
-) -> tuple[list[Adam], list[CosineAnnealingLR]]:
+) -> tuple[list[torch.optim.Adam], list[CosineAnnealingLR]]:
     """Adam of the generator and of the discriminator, and the fall of their rates.
 
     While the generator learns to denoise, its rate goes from ``lr_denoiser`` to ``lr_generator``;
@@ -22,7 +22,6 @@ def optimisers(
         game: whether the game is on.
 
     Example:
-        >>> import torch
         >>> settings = TrainSettings(steps=10, denoiser_steps=4, lr_denoiser=1e-3)
         >>> weights = [[torch.ones(2)], [torch.ones(2)]]
         >>> (first, _), _ = optimisers(settings, weights, game=False)
@@ -38,6 +37,7 @@ def optimisers(
     second = left, settings.lr_discriminator, settings.lr_end if end is None else end
     adams, falls = [], []
     for tensors, (steps, lr, low) in zip(weights, (first, second), strict=True):
-        adams.append(Adam(tensors, lr, settings.betas if game else (0.9, 0.99), fused=True))
+        betas = settings.betas if game else (0.9, 0.99)
+        adams.append(torch.optim.Adam(tensors, lr=lr, betas=betas, fused=True))
         falls.append(CosineAnnealingLR(adams[-1], steps, eta_min=low))
     return adams, falls
