@@ -100,6 +100,8 @@ def samples(folder: Path) -> None:
     """A few samples of each model, for the page of the weights."""
     rng = torch.Generator().manual_seed(1)
     mnist, stacks, asked = (shipped(name) for name in ("mnist", "stacked_digits", "digits"))
+    photographs = shipped("cifar10_16").sample(24, rng=torch.Generator().manual_seed(1))
+    save(mosaic(photographs, 12, 4), folder / "sample-cifar10_16.webp")
     save(mosaic(mnist.sample(24, rng=rng), 12, 2), folder / "sample-mnist.webp")
     channels = stacks.sample(12, rng=rng)  # the stacks, and below each its three digits
     grey = channels.transpose(0, 1).reshape(-1, 1, 8, 8).expand(-1, 3, 8, 8)

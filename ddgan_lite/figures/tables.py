@@ -8,7 +8,8 @@ from html import escape
 HEADINGS = {
     "hq3": "HQ3", "kl": "KL (nats)", "modes20": "modes at 20 %", "modes50": "modes at 50 %",
     "sd_ratio_median": "width of a mode", "sw2": "Wasserstein", "fd": "Fréchet distance",
-    "training_seconds": "training (s)", "training_steps": "updates",
+    "training_seconds": "training (s)", "training_steps": "updates", "cpu_seconds": "CPU seconds",
+    "fid": "FID", "kid": "KID", "is": "IS", "in_place": "in place",
 }  # fmt: skip
 
 
