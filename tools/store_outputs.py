@@ -5,7 +5,7 @@
 The notebooks are executed as for the book (tools/build_book.py), so what is stored is what the
 site shows. Only outputs and execution counts are copied: no timing, no papermill metadata.
 Pages show figures as SVG (tools/figures.py); here they are stored as PNGs of 100 dots an inch and
-32 colours.
+32 colours, small ones of 128.
 """
 
 import base64
@@ -22,8 +22,9 @@ def smaller(png: str) -> str:
     """A PNG, in base64, of half the width and height, reduced to a palette."""
     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").reduce(2)
     file = io.BytesIO()
+    colours = 32 if picture.width * picture.height > 100_000 else 128  # photographs are small
     # Colours of a few dots count as much as those of the ground: not the most frequent ones.
-    picture = picture.quantize(32, Image.Quantize.MAXCOVERAGE, dither=0)
+    picture = picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=0)
     picture.save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
