@@ -8,13 +8,15 @@ import visits
 from PIL import Image
 
 # Boxes that hide a part of what they hold, each with whether it scrolls and whether shadows that
-# stay at its edges (and covers that move with what it holds) show that there is more.
+# stay at its edges (and covers that move with what it holds) show that there is more. A formula in
+# a line, as captions have them, hides a copy for screen readers and nothing else.
 OVERFLOWING = """() => {
   document.querySelectorAll(".bd-article details").forEach((each) => { each.open = true; });
   const boxes = ".bd-article :is(pre, mjx-container[display=true], div.math, .cell_output *)";
   return [...document.querySelectorAll(boxes)].filter((box) =>
     box.clientWidth && box.scrollWidth > box.clientWidth + 1
       && getComputedStyle(box).display !== "inline" && !box.closest("mjx-container > *")
+      && !box.matches("span.math, mjx-container:not([display=true])")
   ).map((box) => {
     const style = getComputedStyle(box);
     const moves = new Set(style.backgroundAttachment.split(", "));
