@@ -155,6 +155,9 @@ def stage(notebooks: list[Path], crashes: dict[str, str] | None = None) -> None:
         book.cells = fold.fold(book.cells)
         for cell in book.cells:
             cell.source = MARKER.sub("", cell.source)
+            for output in cell.get("outputs", []):
+                if "image/svg+xml" in output.get("data", {}):
+                    output.data["image/svg+xml"] = figures.lighter(output.data["image/svg+xml"])
             if any("claim" in output.get("metadata", {}) for output in cell.get("outputs", [])):
                 cell.metadata["tags"] = sorted({*cell.metadata.get("tags", [])} - HIDING)
         nbformat.write(book, STAGING / "notebooks" / notebook.name)
