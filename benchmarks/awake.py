@@ -13,28 +13,26 @@ seed and processor. What came out: lab/blind-discriminator.md.
 
 import time
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 
-import numpy as np
 import seeded
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from photographs import SIZE, photographs
 from torch import Tensor, nn
 from torchvision.utils import save_image
 
 from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.data.images import to_bytes, to_unit
-from ddgan_lite.evaluation.judge import moments
+from ddgan_lite.evaluation.judge import Judge, moments
 from ddgan_lite.evaluation.metrics import frechet_between
 from ddgan_lite.files import results
 from ddgan_lite.method.ema import EMA
 from ddgan_lite.method.objectives import r1_penalty, relativistic_loss
 from ddgan_lite.networks.toy import mlp, preconditioning
 
-SIZE, CLASSES, STD = 16, 10, 0.5  # STD: root mean square of the images' values
+STD = 0.5  # root mean square of the images' values
 PAPER, EVEN = (0.957, 3.40, 16.1, 140.0), (0.3, 0.9, 2.7, 20.0)  # noise levels
 KEPT = Path("runs/awake")
 
@@ -282,31 +280,13 @@ class Game:
         return torch.cat(made)
 
 
-def photographs(folder: Path) -> tuple[Tensor, Tensor]:
-    """The images of a class-folder tree, 2 x 2 means, uint8 (N, 3, 16, 16), and their classes."""
-    kinds = sorted(path for path in folder.iterdir() if path.is_dir())
-    files = [(path, label) for label, kind in enumerate(kinds) for path in sorted(kind.iterdir())]
-    pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path, _ in files])
-    halved = F.avg_pool2d(torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), 2)
-    return halved.round().to(torch.uint8), torch.tensor([label for _, label in files])
+def train_reader(images: Tensor, labels: Tensor, epochs: int = 10) -> Judge:
+    """Flips and shifts by two pixels; eight minutes of one core.
 
-
-def reader() -> nn.Sequential:
-    """A classifier of 695,000 weights: its features, 64 of them, and the logits of the classes."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise((3, 48, 96, 192)):
-        for channels in (before, after):
-            layers += [nn.Conv2d(channels, after, 3, padding=1, bias=False), nn.BatchNorm2d(after)]
-            layers.append(nn.ReLU())
-        layers.append(nn.MaxPool2d(2))
-    features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(192 * 4, 64), nn.ReLU())
-    return nn.Sequential(features, nn.Linear(64, CLASSES))
-
-
-def train_reader(images: Tensor, labels: Tensor, epochs: int = 10) -> nn.Sequential:
-    """Flips and shifts by two pixels; eight minutes of one core."""
+    The rows that are stored were scored by it, not by the judge that has come with the book since.
+    """
     torch.manual_seed(0)
-    net, steps = reader(), epochs * len(images) // 128
+    net, steps = Judge("cifar10_16"), epochs * len(images) // 128
     rng = torch.Generator().manual_seed(0)
     adam = torch.optim.AdamW(net.parameters(), weight_decay=0.05)
     rates = torch.optim.lr_scheduler.OneCycleLR(adam, 4e-3, total_steps=steps)
@@ -330,26 +310,26 @@ class Scale:
 
     def __init__(self, cifar: Path, images: Tensor, labels: Tensor):
         kept = KEPT / "reader.pt"
-        self.net = reader()
+        self.net = Judge("cifar10_16")
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             torch.save(train_reader(images, labels).state_dict(), kept)
         self.net.load_state_dict(torch.load(kept, weights_only=True))
         self.net.requires_grad_(False).eval()
-        held, truth = photographs(cifar / "test")
-        features = self.features(to_unit(held))
+        held = photographs(cifar, train=False)
+        features = self.features(to_unit(held.images))
         self.real = moments(features)
-        read = self.net[1](features).argmax(1)
+        read = self.net.logits(features).argmax(1)
         first = self.features(to_unit(images[torch.randperm(len(images))[:5_000]]))
         self.about = {
-            "accuracy": round((read == truth).double().mean().item(), 4),
+            "accuracy": round((read == held.labels).double().mean().item(), 4),
             "floor": round(frechet_between(*moments(first), *self.real), 2),
             "feature variance": round(self.real[1].trace().item(), 1),
         }
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        return torch.cat([self.net[0](part) for part in x.split(500)])
+        return torch.cat([self.net.features(part) for part in x.split(500)])
 
     def distance(self, x: Tensor) -> float:
         return round(frechet_between(*moments(self.features(x)), *self.real), 1)
@@ -376,8 +356,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=VARIANTS)
     args = parser.parse_args()
     seeded.one_thread()
-    images, labels = photographs(args.cifar / "train")
-    scale = Scale(args.cifar, images, labels)
+    found = photographs(args.cifar)
+    images, scale = found.images, Scale(args.cifar, found.images, found.labels)
     command = "python benchmarks/awake.py --cifar FOLDER --store"
     for seed, name in ((seed, name) for seed in seeded.seeds(args) for name in args.only):
         row = one(name, seed, images, scale)

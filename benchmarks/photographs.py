@@ -6,11 +6,11 @@
 FOLDER holds train/ and test/, each with one folder for each class, as the JPEG re-encoding of
 CIFAR-10 that machines without a download have; without --cifar torchvision's CIFAR-10 under data/
 is taken. Of each variant of the ablation the scores of 10,000 samples in the features of the judge
-that comes with the book: Fréchet distance (and its floor), precision, recall, inception score, and
-the discriminator's loss at each t. Every variant has the updates of the preset's first minutes
-(SHORT); those of one step come twice, once with as many updates in all and once with as many as
-four steps have at one t. ``--store`` adds the rows to book/results/bench_photographs.json, in place
-of those with the same variant, seed and processor.
+that comes with the book, whose card has the floor: Fréchet distance, precision, recall, inception
+score, and the discriminator's loss at each t. A variant has the updates of SHORT; other numbers of
+steps come twice, once with as many in all and once with as many at each t as four steps have.
+``--store`` adds the rows to book/results/bench_photographs.json, in place of those with the same
+variant, seed and processor.
 """
 
 import json
@@ -33,7 +33,9 @@ from ddgan_lite.training.runs import losses_by_step, run
 from ddgan_lite.training.trainer import train
 
 SIZE, SAMPLES = 16, 10_000
-SHORT = {"denoiser_steps": 2_500, "steps": 5_500}
+SHORT = {"denoiser_steps": 2_500, "head_start": 800, "steps": 5_500}
+# Where the generator's output is no guess of x_0 from x_t, nothing is denoised before the game.
+GAME = {"denoiser_steps": 0, "steps": SHORT["steps"] - SHORT["denoiser_steps"]}
 # Noise levels of other numbers of steps: those of four, fewer or with their geometric means.
 LEVELS = {1: (20.0,), 2: (0.9, 20.0), 8: (0.17, 0.3, 0.52, 0.9, 1.56, 2.7, 7.3, 20.0)}
 
@@ -86,6 +88,7 @@ class OneShot(DDGAN):
 
 
 def direct(made: Preset) -> DDGAN:
+    """The generator makes x_{t-1}: without the correction, which is one for x_0."""
     model = made.build()
     model.diffusion = NothingBack(made.config.num_steps, noise_levels=made.config.noise_levels)
     return model
@@ -103,38 +106,42 @@ def one_shot(made: Preset) -> DDGAN:
     return model
 
 
-def steps(number: int, each: bool = False, **settings: int) -> dict:
-    """Another number of steps; with ``each`` only as many updates as four steps have at one t."""
-    changes = {"num_steps": number, "noise_levels": LEVELS[number], "step_weights": None}
-    if each:
-        settings |= {name: round(value * number / 4) for name, value in SHORT.items()}
-    return changes | settings
+def steps(number: int) -> dict:
+    """Another number of steps, t drawn evenly."""
+    return {"num_steps": number, "noise_levels": LEVELS[number], "step_weights": None}
 
 
-# How a variant is built, and what changes in the preset.
+# How a variant is built, what changes in the preset, and its share of the updates of SHORT.
+PLAIN = Preset.build
 VARIANTS = {
-    "T = 4": (Preset.build, {}),
-    "T = 1": (Preset.build, steps(1)),
-    "T = 1, updates of one of four": (Preset.build, steps(1, each=True)),
-    "T = 2": (Preset.build, steps(2)),
-    "T = 2, updates of two of four": (Preset.build, steps(2, each=True)),
-    "T = 8": (Preset.build, steps(8)),
-    "T = 8, updates of eight": (Preset.build, steps(8, each=True)),
-    "no latent": (Preset.build, {"latent_dim": 0}),
-    "no latent, D without x_t": (blind, {"latent_dim": 0}),
-    "D without x_t": (blind, {}),
-    "direct denoising": (direct, {}),
-    "one shot, noise as augmentation": (one_shot, {"denoiser_steps": 0, "steps": 3_000}),
-    "no denoiser first": (Preset.build, {"denoiser_steps": 0}),
+    "T = 4": (PLAIN, {}, 1),
+    "T = 1": (PLAIN, steps(1), 1),
+    "T = 1, updates of one of four": (PLAIN, steps(1), 1 / 4),
+    "T = 2": (PLAIN, steps(2), 1),
+    "T = 2, updates of two of four": (PLAIN, steps(2), 1 / 2),
+    "T = 8": (PLAIN, steps(8), 1),
+    "T = 8, updates of eight": (PLAIN, steps(8), 2),
+    "no latent": (PLAIN, {"latent_dim": 0}, 1),
+    "no latent, D without x_t": (blind, {"latent_dim": 0}, 1),
+    "D without x_t": (blind, {}, 1),
+    "direct denoising": (direct, GAME | {"data_std": None}, 1),
+    "one shot, noise as augmentation": (one_shot, GAME, 1),
+    "no denoiser first": (PLAIN, {"denoiser_steps": 0}, 1),
 }
+
+
+def rules(name: str, seed: int) -> Preset:
+    """What a variant is trained by."""
+    _, changes, share = VARIANTS[name]
+    updates = {key: round(share * value) for key, value in SHORT.items()}
+    return preset("cifar10_16", **updates | changes | {"seed": seed})
 
 
 def one(name: str, seed: int, images: Images, held_out: Images) -> dict:
     """Train one variant; its scores."""
-    build, own = VARIANTS[name]
-    made = preset("cifar10_16", **SHORT | own | {"seed": seed})
+    made = rules(name, seed)
     torch.manual_seed(seed)
-    model = build(made)
+    model = VARIANTS[name][0](made)
     seconds = round(seeded.cpu_seconds(train(model, images, made.settings)), 1)
     row = {"variant": name, "seed": seed, "cpu_seconds": seconds}
     x_0 = images.sample(2_048, torch.Generator().manual_seed(1))

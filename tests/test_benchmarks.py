@@ -3,13 +3,18 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import import_time
+import photographs
 import pytest
 import table
+import torch
 
+from ddgan_lite.data.images import Images
 from ddgan_lite.files import results
+from ddgan_lite.training.trainer import train
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = table.tables()
@@ -74,3 +79,33 @@ def test_four_steps_lead_their_twin_after_2000_updates_on_every_seed():
         )
         for score in ("kl", "fd"):
             assert four[score] < one[score] < short[score]
+
+
+@pytest.mark.parametrize("name", photographs.VARIANTS)
+def test_every_variant_of_photographs_trains_and_draws(name):
+    """By its own rules, but three updates of each kind that it has, and narrow networks."""
+    made = photographs.rules(name, 0)
+    first = min(made.settings.denoiser_steps, 3)
+    few = {"steps": first + 6, "denoiser_steps": first, "head_start": 3, "batch_size": 8}
+    made = replace(
+        made,
+        config=replace(made.config, width=8, hidden=16, style=16),
+        settings=replace(made.settings, **few),
+    )
+    model = photographs.VARIANTS[name][0](made)
+    pixels = torch.randint(256, (16, 3, 16, 16), dtype=torch.uint8)
+    losses = list(train(model, Images(pixels, name="any", flip=True), made.settings))
+    assert [("g_denoising" in each, "g_relativistic" in each) for each in losses] == (
+        [(True, False)] * first + [(False, False)] * 3 + [(False, True)] * 3
+    )
+    assert model.sample(500).isfinite().all() and model.sample(500).std() > 0.01
+
+
+def test_a_variant_has_the_updates_that_its_name_says():
+    at_each = {
+        name: made.settings.steps / made.config.num_steps
+        for name in photographs.VARIANTS
+        for made in [photographs.rules(name, 0)]
+    }
+    equal = ("T = 4", "T = 1, updates of one of four", "T = 2, updates of two of four")
+    assert len({at_each[name] for name in (*equal, "T = 8, updates of eight")}) == 1

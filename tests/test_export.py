@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from build_live import TRAINED_IN_THE_PAGE
 
@@ -20,7 +21,7 @@ from ddgan_lite.chain.mixtures import best_gaussian_sample
 from ddgan_lite.data.toys import gaussian_grid, gaussian_line
 from ddgan_lite.evaluation.judge import Judge
 from ddgan_lite.evaluation.metrics import mixture_scores, read_digits
-from ddgan_lite.exchange.javascript import to_javascript, whole_numbers
+from ddgan_lite.exchange.javascript import to_javascript
 from ddgan_lite.files import results
 from ddgan_lite.method.ema import EMA
 from ddgan_lite.method.model import DDGAN
@@ -156,10 +157,8 @@ def test_eight_bits_cost_no_digit():
     """Of MNIST's model, from the same noise and latents: most look the same to the judge."""
     model, looks = DDGAN.load(results.find("mnist.safetensors")), []
     for rounded in (False, True):
-        for weight in model.generator.parameters() if rounded else ():
-            if weight.dim() > 1:
-                whole, scale = whole_numbers(weight.data)
-                weight.data = whole * scale.reshape(-1, *[1] * (weight.dim() - 1))
+        if rounded:
+            tiny.in_eight_bits(model.generator)
         samples = model.sample(200, rng=torch.Generator().manual_seed(0))
         looks.append(Judge.load().look(samples)[1])
     (sure, read), (sure_8, read_8) = (look.max(1) for look in looks)

@@ -8,6 +8,7 @@ import execute
 import figures
 import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
 import store_outputs
 import torch
@@ -51,6 +52,17 @@ def test_a_crowd_of_points_is_pixels_and_an_image_keeps_its_own(drawn):
     points, image = embedded(drawn)
     assert points.width > 200  # 200 dots an inch
     assert image.size == (8, 8)
+
+
+def test_pages_have_the_pixels_of_a_drawing_in_fewer_colours(drawn):
+    page = figures.lighter(drawn)
+    assert len(page) < 0.75 * len(drawn) and figures.measured(page) == figures.measured(drawn)
+    for before, after in zip(embedded(drawn), embedded(page), strict=True):
+        ours, theirs = (np.asarray(each.convert("RGBA"), float) for each in (before, after))
+        inked = ours[..., 3] > 0
+        assert np.abs(ours - theirs)[inked].mean() < 4  # of 255
+        assert np.array_equal(inked, theirs[..., 3] > 0)
+    assert len(figures.lighter(page)) <= len(page)
 
 
 def test_the_kernel_is_asked_for_both(tmp_path):

@@ -466,7 +466,7 @@ def test_an_r1_that_does_not_fade_is_refused(r1_end):
 def test_the_generator_first_learns_to_denoise_alone():
     settings = TrainSettings(steps=12, denoiser_steps=8, batch_size=64, lr_denoiser=1e-2)
     trainer = Trainer(tiny.model(tiny.MLP), gaussian_grid(), settings)
-    judge = tiny.networks(trainer)
+    before = tiny.networks(trainer)
     losses = list(trainer)
     assert [set(step) for step in losses[:8]] == [{"g_denoising"}] * 8
     assert all("g_denoising" not in step and "d_real" in step for step in losses[8:])
@@ -474,7 +474,7 @@ def test_the_generator_first_learns_to_denoise_alone():
     for _, _ in zip(range(8), again, strict=False):
         pass
     now = tiny.networks(again)
-    moved = {name for name in judge if not torch.equal(judge[name], now[name])}
+    moved = {name for name in before if not torch.equal(before[name], now[name])}
     assert any(name.startswith("generator") for name in moved)
     assert not any(name.startswith("discriminator") for name in moved)
 

@@ -5,6 +5,7 @@ import dataclasses
 import torch
 
 from ddgan_lite.data.images import Images
+from ddgan_lite.exchange.javascript import whole_numbers
 from ddgan_lite.exchange.reference import generator_names
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import MLPConfig, UNetConfig
@@ -51,6 +52,14 @@ def model(config, seed=0, **options):
         for weight in made.parameters():
             weight += 0.1 * torch.randn(weight.shape, generator=rng)
     return made
+
+
+def in_eight_bits(network):
+    """Round the weights of ``network`` as export-js does, which leaves the biases as they are."""
+    for weight in network.parameters():
+        if weight.dim() > 1:
+            whole, scale = whole_numbers(weight.data)
+            weight.data = whole * scale.reshape(-1, *[1] * (weight.dim() - 1))
 
 
 def networks(trainer):

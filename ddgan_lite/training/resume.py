@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ddgan_lite.files import checkpoints
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import Config, describe, described
+from ddgan_lite.training.phases import optimisers
 from ddgan_lite.training.settings import SPEED, TrainSettings
 from ddgan_lite.training.trainer import Trainer
 
@@ -113,16 +114,12 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
         updates = _number("averaged_updates", training["averaged_updates"], step, whole=True)
         _number("seconds", header.get("seconds", 0.0), math.inf)
         settings = trainer.settings
-        first = settings.denoiser_steps
-        game = step >= first
-        played = max(step - first, 0)
+        game, played = step >= settings.denoiser_steps, max(step - settings.denoiser_steps, 0)
         done = (max(played - settings.head_start, 0) if game else step, played)  # of G and of D
-        fastest = (settings.lr_generator, settings.lr_discriminator)
-        if not game:
-            fastest = (max(settings.lr_generator, settings.lr_denoiser), fastest[1])
+        adams, falls = optimisers(settings, trainer.weights, game=game)
         rates, scalers, moments = [], [], []
         for number, scaler in enumerate(trainer.scalers):
-            most = max(fastest[number], settings.lr_end, settings.lr_end_discriminator or 0)
+            most = max(falls[number].base_lrs[0], falls[number].eta_min)
             rates.append(_number("lr", training["groups"][number][0]["lr"], most * (1 + 1e-6)))
             scalers.append(_scale(scaler.state_dict(), training["scalers"][number]))
             part = checkpoints.section(tensors, f"adam/{number}")
@@ -141,8 +138,7 @@ def load(trainer: Trainer, path: str | os.PathLike) -> dict:
         ) from error
     for name, network in networks.items():
         network.load_state_dict(parts[name])
-    if first:
-        trainer.play(game)
+    trainer.optimisers, trainer.schedules = adams, falls
     for number, optimiser in enumerate(trainer.optimisers):
         # Of the options only the rate changes on the way, the same for both of its keepers.
         group = optimiser.param_groups[0] | {"lr": rates[number]}

@@ -19,12 +19,12 @@ class TrainSettings:
         denoiser_steps: so many of them come first and have no discriminator: the generator learns
             to denoise (:func:`ddgan_lite.method.objectives.denoising_loss`), fast and surely, and
             the game begins with guesses that are blurred, not wrong; 0 in the paper.
-        head_start: so many after those in which the discriminator alone learns, for a generator
-            that follows one which sees nothing yet is led astray; 0 in the paper.
+        head_start: so many follow in which the discriminator learns alone: Adam moves a generator
+            as fast by one that sees nothing yet; 0 in the paper.
         batch_size: samples per update, over all processes together.
         lr_generator, lr_discriminator: Adam's learning rates at the start; both fall along a
             cosine over the steps that have one.
-        lr_end: the rate where both end;
+        lr_end: the rate where both end.
         lr_end_discriminator: where the discriminator's ends, if elsewhere.
         lr_denoiser: the generator's rate while it learns to denoise, where the same cosine takes
             it to ``lr_generator``; Adam's decay rates are 0.9 and 0.99 there.

@@ -213,6 +213,7 @@ class Trainer:
         penalise = settings.r1 + settings.r2 > 0 and self.step % settings.r1_interval == 0
         # R1 differentiates twice: in float32 always, and never through compiled code.
         apart = penalise and (self.mixed or self.compiled)
+        waiting = self.step < settings.denoiser_steps + settings.head_start
         sums: dict[str, Tensor] = {}
 
         # The discriminator. Its fakes carry no gradient: the generator learns nothing here.
@@ -220,7 +221,7 @@ class Trainer:
         for part, *label in self._parts(batch):
             with self.autocast:
                 real, condition = model.real_pair(part, self.rng, *label)
-                with torch.set_grad_enabled(not settings.fresh_fake):
+                with torch.set_grad_enabled(not (settings.fresh_fake or waiting)):
                     fake, guess = self._fake(real, condition, part)
                 # What R1 and R2 differentiate at; a GAN's real samples are the data's own.
                 real = real.detach().requires_grad_(penalise)
@@ -244,7 +245,7 @@ class Trainer:
             self._backward(1, total)
             _add(sums, terms)
         self._update(1)
-        if self.step < settings.denoiser_steps + settings.head_start:
+        if waiting:
             return self._finish(sums, moved=False)
 
         # The generator. Differentiating with respect to its weights alone leaves D in peace.

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from build_live import DRAWINGS, sheet
 
@@ -14,7 +15,6 @@ from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.data.toys import gaussian_grid, gaussian_line
 from ddgan_lite.evaluation.judge import Judge
 from ddgan_lite.evaluation.metrics import mixture_scores, read_digits
-from ddgan_lite.exchange.javascript import whole_numbers
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 
@@ -56,12 +56,10 @@ def scroll_to_widgets(page, roots):
 def model(name, bits=32):
     """A shipped model, its weights rounded as export-js rounds them."""
     loaded = DDGAN.load(results.find(f"{name}.safetensors"))
-    for weight in loaded.generator.parameters():
-        if bits == 16:
-            weight.data = weight.data.half().float()
-        if bits == 8 and weight.dim() > 1:
-            whole, scale = whole_numbers(weight.data)
-            weight.data = whole * scale.reshape(-1, *[1] * (weight.dim() - 1))
+    if bits == 16:
+        loaded.generator.half().float()
+    if bits == 8:
+        tiny.in_eight_bits(loaded.generator)
     return loaded
 
 
