@@ -5,9 +5,9 @@
 
 It runs for hours, and the same line goes on after any stop: each run is kept as soon as it ends,
 in ``book/results/robust.json``, and what is kept is not run again. Margins are those of
-``tools/claims.py``. A chapter whose code changed is measured anew; asserts, imports and comments
-are no code here, and another band for the same expression is judged by the numbers on record
-(``bands.py``).
+``tools/claims.py``. A chapter is measured anew when the code changed that its claims come from
+(``tools/slices.py``: not what only draws, no asserts, imports or comments), and another band for
+the same expression is judged by the numbers on record (``bands.py``).
 """
 
 import argparse
@@ -34,6 +34,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import bands  # noqa: E402
 import claims  # noqa: E402
 import execute  # noqa: E402
+import slices  # noqa: E402
 
 NAME = "robust"
 SEEDS = range(20)
@@ -45,27 +46,28 @@ LOCK = ROOT / "_build/robust.lock"
 # -- what is measured ----------------------------------------------------------------------------
 
 
-class WithoutAsserts(ast.NodeTransformer):
-    """Nor imports: where a name comes from changes no number. Nor does the check of parameters."""
+class WithoutImports(ast.NodeTransformer):
+    """Where a name comes from changes no number. Nor does the check of parameters."""
 
-    def visit_Assert(self, node):
+    def visit_Import(self, node):
         return None
 
-    visit_Import = visit_ImportFrom = visit_Assert
+    visit_ImportFrom = visit_Import
 
     def visit_Expr(self, node):
         return None if ast.unparse(node) == "check_parameters()" else node
 
 
 def code_of(notebook: Path) -> str:
-    """A hash of the code that the numbers come from: of the notebook alone, not of the library."""
-    sources = []
+    """A hash of the code that the claims come from: of the notebook alone, not of the library."""
+    statements, magics = [], []
     for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.cell_type == "code":
             try:
-                sources.append(ast.unparse(WithoutAsserts().visit(ast.parse(cell.source))))
-            except SyntaxError:  # a magic
-                sources.append(cell.source)
+                statements += WithoutImports().visit(ast.parse(cell.source)).body
+            except SyntaxError:
+                magics.append(cell.source)
+    sources = slices.slice_of(statements) + magics
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:12]
 
 

@@ -1,0 +1,103 @@
+"""What of a notebook's code its claims come from: a slice, backwards from the asserts.
+
+A statement belongs to it if it may change a name that a claim, or another statement of the slice,
+reads. Calls may change all that they are given and the object they belong to, except those of
+DRAWING, which show and no more. What may draw random numbers belongs to it too: it moves those
+that come after. When in doubt a statement stays, so a slice may be too large, never too small:
+the worst is that a chapter is measured again for nothing.
+"""
+
+import ast
+import re
+from collections.abc import Iterable
+
+# Roots of the calls that only show.
+DRAWING = {"plots", "plt", "figure", "ax", "axes", "left", "middle", "right", "maps", "display"}
+DRAWING |= {"print", "Markdown", "above", "below"}
+READING = {"items", "keys", "values", "get", "join", "format", "mean", "sum", "min", "max", "std"}
+READING |= {"zip", "enumerate", "range", "len", "sorted", "list", "dict", "set", "float", "str"}
+RANDOM = re.compile(r"\b(rng|seed|randn?|randint|randperm|sample|train|shuffle|run)\b|_sample\b")
+
+
+def root(node: ast.AST) -> str | None:
+    """x, of x.y[0].z(...)."""
+    while not isinstance(node, ast.Name):
+        node = getattr(node, "value", None) or getattr(node, "func", None)
+        if node is None:
+            return None
+    return node.id
+
+
+def harmless(call: ast.Call) -> bool:
+    """Does it leave all as it was?"""
+    name = getattr(call.func, "attr", None) or getattr(call.func, "id", None)
+    return shows(call) or name in READING
+
+
+def shows(node: ast.AST) -> bool:
+    """Is it a call that only shows, or the name of what one has made?"""
+    return isinstance(node, ast.Call) and root(node) in DRAWING
+
+
+def names(nodes: Iterable[ast.AST], context: type) -> set[str]:
+    """Those in ``nodes`` that are read (ast.Load) or bound (ast.Store)."""
+    parts = (part for node in nodes for part in ast.walk(node))
+    return {p.id for p in parts if isinstance(p, ast.Name) and isinstance(p.ctx, context)}
+
+
+def reads(node: ast.AST) -> set[str]:
+    """Names that are read, but for those of its own: of loops, comprehensions and functions."""
+    parts = list(ast.walk(node))
+    loops = [part.target for part in parts if isinstance(part, ast.comprehension | ast.For)]
+    functions = [part for part in parts if isinstance(part, ast.FunctionDef)]
+    given = {part.arg for part in parts if isinstance(part, ast.arg)}
+    return names([node], ast.Load) - names([*loops, *functions], ast.Store) - given
+
+
+def changes(node: ast.AST) -> set[str]:
+    """Names that are bound, and those of objects that may be changed where they are."""
+    inner = [part.target for part in ast.walk(node) if isinstance(part, ast.comprehension)]
+    found = names([node], ast.Store) - names(inner, ast.Store)
+    for part in ast.walk(node):
+        if isinstance(part, ast.FunctionDef | ast.ClassDef):
+            found.add(part.name)
+        elif isinstance(part, ast.Subscript | ast.Attribute) and isinstance(part.ctx, ast.Store):
+            found.add(root(part))
+        elif isinstance(part, ast.Call) and not harmless(part):
+            given = [part.func, *part.args, *(word.value for word in part.keywords)]
+            found |= {root(each) for each in given}
+    return found - {None}
+
+
+class WithoutDrawing(ast.NodeTransformer):
+    """Inside loops and functions, too; what is left of an empty body is `pass`."""
+
+    def visit_Expr(self, node):
+        return ast.Pass() if shows(node.value) and not RANDOM.search(ast.unparse(node)) else node
+
+
+def replaced(node: ast.stmt) -> set[str]:
+    """Names whose earlier values are gone after it, whatever happens."""
+    if not isinstance(node, ast.Assign):
+        return set()
+    parts = [part for target in node.targets for part in ast.walk(target)]
+    simple = (ast.Name, ast.Tuple, ast.List, ast.expr_context)
+    return names(parts, ast.Store) if all(isinstance(part, simple) for part in parts) else set()
+
+
+def slice_of(statements: list[ast.stmt]) -> list[str]:
+    """The source of those that the claims among them come from, in order; asserts left out."""
+    functions = [each for each in statements if isinstance(each, ast.FunctionDef | ast.ClassDef)]
+    always = set().union(*map(reads, functions)) - DRAWING  # read when they are called
+    needed: set[str] = set()
+    kept = []
+    for statement in reversed(statements):
+        if any(isinstance(part, ast.Assert) for part in ast.walk(statement)):
+            needed |= reads(statement) - DRAWING
+            if isinstance(statement, ast.Assert):
+                continue
+        bare = WithoutDrawing().visit(statement)
+        if changes(bare) & (needed | always) or RANDOM.search(ast.unparse(bare)):
+            needed = (needed - replaced(bare)) | (reads(bare) - DRAWING)
+            kept.append(ast.unparse(bare))
+    return kept[::-1]
