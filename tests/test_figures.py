@@ -98,3 +98,11 @@ def test_digits_may_differ_by_column():
     made = table({"x": {"hq3": 0.5, "seconds": 0.00012}}, {"seconds": 4})
     assert made.rows == (("x", "0.500", "0.0001"),)
     assert made.headings == (HEADINGS["hq3"], "seconds")
+
+
+def test_a_column_of_large_numbers_has_fewer_digits():
+    scores = {"fd": [0.0, 29.551, 1903.153, 22.3], "kl": [0.0251, 1.2, 0.02, 0.003]}
+    rows = {str(k): {name: column[k] for name, column in scores.items()} for k in range(4)}
+    assert [row[1] for row in table(rows).rows] == ["0.0", "29.6", "1,903.2", "22.3"]
+    assert [row[2] for row in table(rows).rows] == ["0.025", "1.200", "0.020", "0.003"]
+    assert table({"x": {"seconds": 517.07}}).rows == (("x", "517"),)
