@@ -146,7 +146,7 @@ def plane(model: DDGAN, path: Path) -> None:
     data, rng = gaussian_grid(), torch.Generator().manual_seed(0)
     sets = {f"$x_{4 - k}$": x for k, x in enumerate(model.sample_steps(2000, rng=rng))}
     sets["Gaussian steps, $x_0$"] = best_gaussian_sample(data, model.diffusion, 2000, rng=rng)
-    save(plots.panels(sets, data, width=1.9), path)
+    save(plots.panels(sets, data, width=10), path)
 
 
 def training(chosen: Preset, path: Path) -> None:
