@@ -45,21 +45,19 @@ class Table:
         return html + "</tbody>\n</table>"
 
 
-def places_for(values: Iterable) -> int:
+def _places(values: Iterable) -> int:
     """Digits behind the point for a column: three where numbers are below 1, none from 100 on."""
     sizes = [abs(value) for value in values if isinstance(value, float) and value]
-    middle = median(sizes) if sizes else 0
-    return sum(middle < limit for limit in (1, 10, 100))
+    return sum(median(sizes or [0]) < limit for limit in (1, 10, 100))
 
 
-def table(rows: Mapping, digits: int | Mapping[str, int] | None = None, title: str = "") -> Table:
+def table(rows: Mapping, digits: int | None = None, title: str = "") -> Table:
     """Values by row and column, to be shown as a cell's last line, by ``display`` or ``print``.
 
     Args:
         rows: by the names of rows, then of columns; a short name of a score is spelled out.
             Whole numbers and words stay as they are; what a row lacks stays empty.
-        digits: behind the point, for all columns or by column; where none are given, as many as
-            the size of a column's median asks for: three, if it is below 1, fewer if it is larger.
+        digits: behind the point; left out, as many as a column needs, fewer for larger numbers.
         title: a line above it.
 
     Example:
@@ -70,15 +68,11 @@ def table(rows: Mapping, digits: int | Mapping[str, int] | None = None, title: s
     """
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
 
-    places = {name: places_for(row.get(name) for row in rows.values()) for name in names}
-    if digits is not None:
-        places |= digits if isinstance(digits, Mapping) else dict.fromkeys(names, digits)
-
     def words(name: object, value: object) -> str:
         if isinstance(value, str):
             return value
-        return f"{value:,}" if isinstance(value, int) else f"{value:,.{places[name]}f}"
+        places = _places(row.get(name) for row in rows.values()) if digits is None else digits
+        return f"{value:,}" if isinstance(value, int) else f"{value:,.{places}f}"
 
-    headings = tuple(HEADINGS.get(name, str(name)) for name in names)
     lines = [(str(k), *(words(n, row.get(n, "")) for n in names)) for k, row in rows.items()]
-    return Table(title, headings, tuple(lines))
+    return Table(title, tuple(HEADINGS.get(name, str(name)) for name in names), tuple(lines))
