@@ -58,8 +58,8 @@ class WithoutImports(ast.NodeTransformer):
         return None if ast.unparse(node) == "check_parameters()" else node
 
 
-def code_of(notebook: Path) -> str:
-    """A hash of the code that the claims come from: of the notebook alone, not of the library."""
+def statements_of(notebook: Path) -> tuple[list[ast.stmt], list[str]]:
+    """Those of all cells, without imports, and the cells that are no plain Python."""
     statements, magics = [], []
     for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.cell_type == "code":
@@ -67,6 +67,12 @@ def code_of(notebook: Path) -> str:
                 statements += WithoutImports().visit(ast.parse(cell.source)).body
             except SyntaxError:
                 magics.append(cell.source)
+    return statements, magics
+
+
+def code_of(notebook: Path) -> str:
+    """A hash of the code that the claims come from: of the notebook alone, not of the library."""
+    statements, magics = statements_of(notebook)
     sources = slices.slice_of(statements) + magics
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:12]
 

@@ -91,10 +91,13 @@ def changes(node: ast.AST, only: set[str]) -> set[str]:
 
 
 class WithoutDrawing(ast.NodeTransformer):
-    """Inside loops and functions, too; what is left of an empty body is `pass`."""
+    """Nor asserts; inside loops and functions, too, where `pass` takes their place."""
 
     def __init__(self, only: set[str]):
         self.only = only
+
+    def visit_Assert(self, node):
+        return ast.Pass()
 
     def visit_Expr(self, node):
         bare = shows(node.value, self.only) and not RANDOM.search(ast.unparse(node))
@@ -118,12 +121,13 @@ def slice_of(statements: list[ast.stmt]) -> list[str]:
     needed: set[str] = set()
     kept = []
     for statement in reversed(statements):
-        if any(isinstance(part, ast.Assert) for part in ast.walk(statement)):
-            needed |= reads(statement) - only
-            if isinstance(statement, ast.Assert):
-                continue
+        claims = [part for part in ast.walk(statement) if isinstance(part, ast.Assert)]
+        read = set().union(*map(reads, claims))
+        if statement in claims:
+            needed |= read - only
+            continue
         bare = WithoutDrawing(only).visit(statement)
-        if changes(bare, only) & (needed | always) or RANDOM.search(ast.unparse(bare)):
-            needed = (needed - replaced(bare)) | (reads(bare) - only)
+        if claims or changes(bare, only) & (needed | always) or RANDOM.search(ast.unparse(bare)):
+            needed = (needed - replaced(bare)) | ((read | reads(bare)) - only)
             kept.append(ast.unparse(bare))
     return kept[::-1]
