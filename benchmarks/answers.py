@@ -149,7 +149,11 @@ def sets(mnist: Path | None, cifar: Path | None) -> Iterator[tuple[str, Tensor, 
         pixels = to_unit(images.images[:10_000]).flatten(1)
         yield "MNIST, 10,000 images", pixels, images.labels[:10_000]
     for number in (1_000, 10_000) if cifar else ():
-        yield f"CIFAR-10, {number:,} images", *images_of(cifar, number)
+        pixels, classes = images_of(cifar, number)
+        yield f"CIFAR-10, {number:,} images", pixels, classes
+    if cifar:  # the last of them again, as photographs.py has them
+        small = pixels.unflatten(1, (16, 2, 16, 2, 3)).mean((2, 4)).flatten(1)
+        yield f"CIFAR-10, 16 pixels, {number:,} images", small, classes
 
 
 def row_of(centres: Tensor, classes: Tensor, chain_name: str, most: int) -> dict:
