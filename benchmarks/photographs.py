@@ -40,8 +40,8 @@ SMALL = {"width": 32, "ema_decay": 0.995}
 # Where the generator's output is no guess of x_0 from x_t, all updates are the game's.
 GAME = {"denoiser_steps": 0}
 FAST = {"lr_generator": 2e-4, "lr_end": 5e-5}
-# Of 9.2 nats, which of 10,000 photographs it is (answers.py), those of the preset decide 0, 0, 2.7
-# and 6.3 at t = 1..4; these 0, 1.0, 4.2 and 3.8.
+# Of 9.2 nats, which of 10,000 photographs it is (answers.py), those of the preset decide 0, 0, 2.8
+# and 6.2 at t = 1..4; these 0, 1.2, 4.0 and 3.8.
 SPREAD = (0.5, 2.0, 4.0, 20.0)
 # Of other numbers of steps: those of four, fewer or with their geometric means.
 LEVELS = {1: (20.0,), 2: (0.9, 20.0), 8: (0.17, 0.3, 0.52, 0.9, 1.56, 2.7, 7.3, 20.0)}

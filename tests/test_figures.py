@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
 from ddgan_lite.figures import plots
-from ddgan_lite.figures.tables import table
+from ddgan_lite.figures.tables import HEADINGS, table
 
 
 @pytest.fixture
@@ -92,6 +92,12 @@ def test_a_table_is_html_in_a_notebook_and_text_in_a_terminal():
     assert "<caption>Scores</caption>" in html and '<th scope="row">a &amp; b</th>' in html
     assert "<td>0.12</td><td>1,000</td><td></td>" in html
     assert "<td></td><td></td><td>2 to 3</td>" in html
+
+
+def test_digits_may_differ_by_column():
+    made = table({"x": {"hq3": 0.5, "seconds": 0.00012}}, {"seconds": 4})
+    assert made.rows == (("x", "0.500", "0.0001"),)
+    assert made.headings == (HEADINGS["hq3"], "seconds")
 
 
 def test_a_column_of_large_numbers_has_fewer_digits():

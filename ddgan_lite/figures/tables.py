@@ -1,6 +1,6 @@
 """Tables of scores: HTML in a notebook, aligned text in a terminal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from statistics import median
@@ -45,19 +45,26 @@ class Table:
         return html + "</tbody>\n</table>"
 
 
-def _places(values: Iterable) -> int:
-    """Digits behind the point for a column: three where numbers are below 1, none from 100 on."""
-    sizes = [abs(value) for value in values if isinstance(value, float) and value]
-    return sum(median(sizes or [0]) < limit for limit in (1, 10, 100))
+def _words(column: list, places: int | None) -> list[str]:
+    """Its cells; left out, ``places`` are three where numbers are below 1, none from 100 on."""
+    if places is None:
+        middle = median([abs(x) for x in column if isinstance(x, float) and x] or [0])
+        places = sum(middle < limit for limit in (1, 10, 100))
+
+    def word(value: object) -> str:
+        form = "," if isinstance(value, int) else f",.{places}f"
+        return value if isinstance(value, str) else format(value, form)
+
+    return list(map(word, column))
 
 
-def table(rows: Mapping, digits: int | None = None, title: str = "") -> Table:
+def table(rows: Mapping, digits: int | Mapping[str, int] | None = None, title: str = "") -> Table:
     """Values by row and column, to be shown as a cell's last line, by ``display`` or ``print``.
 
     Args:
         rows: by the names of rows, then of columns; a short name of a score is spelled out.
             Whole numbers and words stay as they are; what a row lacks stays empty.
-        digits: behind the point; left out, as many as a column needs, fewer for larger numbers.
+        digits: behind the point, for all columns or by column; left out, fewer for larger numbers.
         title: a line above it.
 
     Example:
@@ -67,12 +74,7 @@ def table(rows: Mapping, digits: int | None = None, title: str = "") -> Table:
         DDGAN  0.985     25
     """
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
-
-    def words(name: object, value: object) -> str:
-        if isinstance(value, str):
-            return value
-        places = _places(row.get(name) for row in rows.values()) if digits is None else digits
-        return f"{value:,}" if isinstance(value, int) else f"{value:,.{places}f}"
-
-    lines = [(str(k), *(words(n, row.get(n, "")) for n in names)) for k, row in rows.items()]
-    return Table(title, tuple(HEADINGS.get(name, str(name)) for name in names), tuple(lines))
+    given = digits if isinstance(digits, Mapping) else dict.fromkeys(names, digits)
+    columns = [_words([row.get(n, "") for row in rows.values()], given.get(n)) for n in names]
+    headings = tuple(HEADINGS.get(name, str(name)) for name in names)
+    return Table(title, headings, tuple(zip(map(str, rows), *columns, strict=True)))

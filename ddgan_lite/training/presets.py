@@ -56,7 +56,7 @@ class Preset:
 
 
 # Common to the published runs, as far as a run does not differ.
-_PUBLISHED = TrainSettings(
+_PAPER = TrainSettings(
     batch_size=256,
     lr_generator=1.6e-4,
     lr_discriminator=1e-4,
@@ -66,10 +66,6 @@ _PUBLISHED = TrainSettings(
     ema_decay=0.9999,
     fresh_fake=True,
 )
-
-
-def _paper(**changes: object) -> TrainSettings:
-    return replace(_PUBLISHED, **changes)
 
 
 _HIGH_RESOLUTION = UNetConfig(
@@ -153,7 +149,7 @@ PRESETS = {
     "cifar10": Preset(
         "cifar10",
         UNetConfig(),
-        _paper(steps=351_000, lr_discriminator=1.25e-4, r1=0.02, r1_interval=15),
+        replace(_PAPER, steps=351_000, lr_discriminator=1.25e-4, r1=0.02, r1_interval=15),
     ),
     # Ours, 123 epochs for 20 minutes of a data-centre GPU, untried on one (lab/speedrun.md).
     "speedrun": Preset(
@@ -173,19 +169,19 @@ PRESETS = {
     "celeba_hq_256": Preset(
         "celeba_hq_256",
         replace(_HIGH_RESOLUTION, num_steps=2),
-        _paper(steps=750_000, batch_size=32, lr_generator=2e-4, r1=2.0),
+        replace(_PAPER, steps=750_000, batch_size=32, lr_generator=2e-4, r1=2.0),
     ),
     # 500 epochs of 1,875 updates; 8 GPUs with 8 images each.
     "lsun_church_256": Preset(
         "lsun_church_256",
         _HIGH_RESOLUTION,
-        _paper(steps=937_500, batch_size=64, r1=1.0, ema_decay=0.999),
+        replace(_PAPER, steps=937_500, batch_size=64, r1=1.0, ema_decay=0.999),
     ),
     # Not published: the networks at half width, with the defaults of the authors' code.
     "stacked_mnist": Preset(
         "stacked_mnist",
         UNetConfig(width=64, mapping_depth=3),
-        _paper(steps=60_000, lr_generator=1.5e-4, r1=0.05, r1_interval=1, ema_decay=0.999),
+        replace(_PAPER, steps=60_000, lr_generator=1.5e-4, r1=0.05, r1_interval=1, ema_decay=0.999),
     ),
 }
 
