@@ -7,7 +7,8 @@ scikit-learn's digits, MNIST or CIFAR-10. Of them everything is exact: the proba
 answers, given x_t, and the log ratio of the true step to an opponent's, which is the logit of the
 best discriminator. ROOT holds MNIST/raw; FOLDER one folder of images for each class, such as the
 training part of CIFAR-10. One JSON object per data set and chain; ``--store`` keeps them
-in book/results/bench_answers.json, in place of those with the same data and chain.
+in book/results/bench_answers.json, in place of those with the same data and chain; those of
+photographs of 16 x 16 pixels in bench_answers_16.json.
 """
 
 import argparse
@@ -35,6 +36,7 @@ CHAINS = {
     "one step": Diffusion(1),
 }
 PART = 50  # points at a time
+SMALL = "CIFAR-10, 16 pixels, 10,000 images"
 
 
 def answers(centres: Tensor, x_t: Tensor, alpha_bar: float) -> Tensor:
@@ -153,7 +155,7 @@ def sets(mnist: Path | None, cifar: Path | None) -> Iterator[tuple[str, Tensor, 
         yield f"CIFAR-10, {number:,} images", pixels, classes
     if cifar:  # the last of them again, as photographs.py has them
         small = pixels.unflatten(1, (16, 2, 16, 2, 3)).mean((2, 4)).flatten(1)
-        yield f"CIFAR-10, 16 pixels, {number:,} images", small, classes
+        yield SMALL, small, classes
 
 
 def row_of(centres: Tensor, classes: Tensor, chain_name: str, most: int) -> dict:
@@ -189,7 +191,10 @@ def main() -> None:
             continue
         for chain_name in args.chains or ("levels", *CHAINS):
             row = {"data": name, **row_of(centres.double(), classes, chain_name, args.most)}
-            seeded.keep(row, args, "bench_answers", command, itemgetter("data", "chain"))
+            file = (
+                "bench_answers_16" if name == SMALL else "bench_answers"
+            )  # chapter 05's, and 04's
+            seeded.keep(row, args, file, command, itemgetter("data", "chain"))
 
 
 if __name__ == "__main__":
