@@ -191,9 +191,8 @@ def main() -> None:
             continue
         for chain_name in args.chains or ("levels", *CHAINS):
             row = {"data": name, **row_of(centres.double(), classes, chain_name, args.most)}
-            file = (
-                "bench_answers_16" if name == SMALL else "bench_answers"
-            )  # chapter 05's, and 04's
+            # What chapter 04 reads, and what 05 does.
+            file = "bench_answers_16" if name == SMALL else "bench_answers"
             seeded.keep(row, args, file, command, itemgetter("data", "chain"))
 
 
