@@ -39,10 +39,10 @@ class PyramidConfig:
         blocks: residual blocks more at every size, on the way down and on the way up.
         hidden: units of a dense layer.
         style: size of the vector that z and t become.
-        data_std: root mean square of the images' values, 0.5 or so. The generator's output is then
-            a correction of the best linear guess
-            (:func:`~ddgan_lite.networks.toy.preconditioning`); left out, it is a guess in
-            [-1.05, 1.05] that least squares on dark images can drive into its corner for good.
+        data_std: root mean square of the images' values, 0.5 or so. What the generator squashes
+            into [-1, 1] is then a correction of the best linear guess
+            (:func:`~ddgan_lite.networks.toy.preconditioning`); left out, it is the whole guess,
+            which least squares on dark images can drive into its corner for good.
         beta_min, beta_max, noise_levels: the chain, as in
             :class:`~ddgan_lite.chain.diffusion.Diffusion`, whose own rates are the paper's. These
             lose the same share of x_0 at every step and leave x_1 so noisy
@@ -177,7 +177,6 @@ class PyramidGenerator(nn.Module):
         self.up_blocks = nn.ModuleList(_Blocks(config.blocks, width, style) for width in widths)
         self.out = nn.Conv2d(widths[0], 4 * channels, 3, padding=1)
         self.act = nn.LeakyReLU(_SLOPE)
-        self.bounded = config.data_std is None
         tables = preconditioning(chain_of(config).alpha_bar, config.data_std).float()
         self.register_buffer("tables", tables, persistent=False)
 
@@ -198,7 +197,8 @@ class PyramidGenerator(nn.Module):
             h = h + self.act(self.up_styles[i](self.refine[i](h), style))
             h = self.up_blocks[i](h, style)
         made = F.pixel_shuffle(self.out(h), 2)
-        return 1.05 * made.tanh() if self.bounded else skip * x_t + out * made  # +-1 is inside
+        # Black is exactly -1: a generator that never says so leaves the discriminator an easy game.
+        return (1.05 * (skip * x_t + out * made).tanh()).clamp(-1, 1)
 
 
 class PyramidDiscriminator(nn.Module):

@@ -316,7 +316,8 @@
     h = conv(weights, "out", h, size, 1);
     const guess = new Float32Array(x.length);
     order.forEach((into, k) => {
-      guess[into] = config.data_std ? skip * x[into] + out * h[k] : 1.05 * Math.tanh(h[k]);
+      const value = 1.05 * Math.tanh(skip * x[into] + out * h[k]);
+      guess[into] = Math.max(-1, Math.min(1, value));
     });
     return guess;
   }
