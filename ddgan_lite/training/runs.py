@@ -297,7 +297,8 @@ def write_grid(
 ) -> Path:
     """n images by the averaged generator as one PNG of 8 columns; the same noise every time.
 
-    ``how`` may hold ``labels`` and ``guidance``, as for :meth:`DDGAN.sample`.
+    ``how`` may hold ``labels`` and ``guidance``, as for :meth:`DDGAN.sample`; a model with classes
+    draws them in turn otherwise.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -313,6 +314,7 @@ def write_grid(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = torch.Generator(model.device).manual_seed(seed)
+    how = {"labels": torch.arange(n) % model.classes if model.classes else None} | how
     save_image(model.sample(n, rng=rng, **how), path, nrow=8, normalize=True, value_range=(-1, 1))
     return path
 
