@@ -36,7 +36,7 @@ from ddgan_lite.training.trainer import train
 
 SIZE, SAMPLES = 16, 10_000
 SHORT = {"denoiser_steps": 2_500, "head_start": 800, "steps": 5_500}
-SMALL = {"width": 32, "ema_decay": 0.995}
+SMALL = {"width": 32, "ema_decay": 0.995, "classes": 0, "lr_generator": 4e-5}
 # Where the generator's output is no guess of x_0 from x_t, all updates are the game's.
 GAME = {"denoiser_steps": 0}
 FAST = {"lr_generator": 2e-4, "lr_end": 5e-5}

@@ -30,19 +30,20 @@ from ddgan_lite.evaluation.metrics import frechet_distance, read_digits
 from ddgan_lite.files import cards, checkpoints, results
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.training.logs import read_log
+from ddgan_lite.training.presets import PRESETS
 
 JUDGE_STEPS = {"mnist": 2_000, "cifar10_16": 3_900}
 DATA = {"cifar10_16": "a JPEG re-encoding of CIFAR-10, 2 x 2 means"}  # where --cifar is given
-GO_ON = ("cifar10_16",)  # shipped with all that ``train --start`` needs, from a run's checkpoint
+GO_ON = ("mnist", "cifar10_16")  # shipped with all that ``train --start`` needs, from a run's checkpoint
 NOUNS = {"mnist": "digits", "cifar10_16": "photographs"}  # of those that have a judge
 JUDGED = {
     "mnist": "the 10,000 held-out digits; recognised: a probability of at least 0.9",
     "cifar10_16": "the 10,000 held-out photographs; recognised: a probability of at least 0.9; fd "
     "in its own 64 features, of 10,000 training photographs from them: the floor of every fd",
 }
-ASKED = torch.arange(10).repeat(200)  # the labels of "digits"
+NUMBER = {"digits": 2_000, "stacked_digits": 26_000}  # of samples that are scored; else 10,000
 SEED = 1  # of the samples that are scored; the runs themselves have seed 0
-GRIDS = (1_000, 1_500, 3_000, 6_000)  # the steps whose samples are kept
+GRIDS = (1_000, 2_000, 4_000, 14_000)  # the steps whose samples are kept
 PROTOCOLS = {
     "gaussians": "10,000 samples (seed 1), ddgan_lite.mixture_scores",
     "stacked_digits": "26,000 samples (seed 1), ddgan_lite.baselines.trilemma.score: a support "
@@ -50,8 +51,8 @@ PROTOCOLS = {
     "digits": "2,000 samples (seed 1), 200 of each digit that is asked for; recognised and worst: "
     "the share that a support vector machine reads as asked, of all and of the worst digit; fd in "
     "pixels, from the training digits",
-    "mnist": "10,000 samples (seed 1), ddgan_lite.Judge: probability at least 0.9; shares of the "
-    "classes in tenths; fd in its 64 features, from the 10,000 held-out digits",
+    "mnist": "10,000 samples (seed 1), 1,000 of each digit that is asked for, ddgan_lite.Judge: "
+    "probability at least 0.9; shares of the classes in tenths; fd in its 64 features, from the 10,000 held-out digits",
     "cifar10_16": "10,000 samples (seed 1), the judge of these photographs: probability at least "
     "0.9; shares of the classes in tenths; fd in its 64 features, from the 10,000 held-out "
     "photographs: of as many true ones see the card of the judge",
@@ -93,6 +94,7 @@ MEANING = {
     "fd": "Fréchet distance to true images; lower is better",
     "recognised": "share that is read as it should be",
     "mnist recognised": "share of digits that the judge is sure of",
+    "asked": "share that the judge reads as the class that was asked for",
     "cifar10_16 recognised": "share of photographs that the judge is sure of",
     "cifar10_16 kl": "how unevenly the ten classes are drawn, in nats; evenly is 0",
     "cifar10_16 rarest": "share of the rarest class, in tenths",
@@ -109,12 +111,10 @@ MEANING = {
 
 
 def drawn(model: DDGAN, name: str) -> Tensor:
-    """The samples that are scored."""
-    if name == "digits":
-        rng = torch.Generator().manual_seed(SEED)
-        return model.sample(len(ASKED), labels=ASKED, rng=rng)
-    n = 26_000 if name == "stacked_digits" else 10_000
-    return model.sample(n, rng=torch.Generator().manual_seed(SEED))
+    """The samples that are scored; of a model with classes, each as often as the others."""
+    n = NUMBER.get(name, 10_000)
+    labels = torch.arange(n) % model.classes if model.classes else None
+    return model.sample(n, labels=labels, rng=torch.Generator().manual_seed(SEED))
 
 
 def the_judge(name: str) -> Judge:
@@ -125,9 +125,15 @@ def the_judge(name: str) -> Judge:
 def scores(samples: Tensor, name: str) -> dict[str, float]:
     """By the protocol of ``name``."""
     if name in NOUNS:
-        return the_judge(name).scores(to_unit(to_bytes(samples)))
+        judge, shown = the_judge(name), to_unit(to_bytes(samples))
+        found, classes = judge.scores(shown), PRESETS[name].config.classes
+        if classes:
+            read = judge.look(shown)[1].argmax(1)
+            found["asked"] = (read == torch.arange(len(read)) % classes).double().mean().item()
+        return found
     if name == "digits":
-        right = (read_digits(samples)[:, 0] == ASKED).double().reshape(200, 10)
+        right = (read_digits(samples).flatten() == torch.arange(len(samples)) % 10).double()
+        right = right.reshape(-1, 10)
         true = Digits("train").images
         found = {"recognised": right.mean().item(), "worst": right.mean(0).min().item()}
         return found | {"fd": frechet_distance(samples.flatten(1), true.flatten(1))}
@@ -210,7 +216,8 @@ def show(name: str, model: DDGAN, known: dict, run: Path, sets: tuple[Images, Im
     judge = the_judge(name)
     train, held_out = (every(images) for images in sets)
     rng = torch.Generator().manual_seed(SEED)
-    some = train[torch.randperm(len(train), generator=rng)[:10_000]]
+    rows = torch.randperm(len(train), generator=rng)[:10_000]
+    some = train[rows]
     noise = torch.rand(held_out.shape, generator=rng) * 2 - 1
     blurred = 2 * avg_pool2d((held_out + 1) / 2, 9, stride=1, padding=4) - 1
     samples = drawn(model, name)
@@ -223,9 +230,10 @@ def show(name: str, model: DDGAN, known: dict, run: Path, sets: tuple[Images, Im
         other = held_out[torch.randperm(len(held_out), generator=rng)]
         judged["two digits laid over each other"] = torch.maximum(held_out, other)
     judged |= {f"blurred {NOUNS[name]}": blurred, "noise": noise}
+    labels = sets[0].labels[rows] if model.classes else None
     for t in range(1, model.diffusion.num_steps):  # only the last t steps are the model's
         x_t = model.diffusion.q_sample(some, t, rng)
-        *_, judged[f"from true x_{t}"] = model.denoise_steps(x_t, t, rng=rng)
+        *_, judged[f"from true x_{t}"] = model.denoise_steps(x_t, t, labels=labels, rng=rng)
     pixels, by_pixels = nearest(samples[:2_000], train.flatten(1))
     held, _ = nearest(held_out[:2_000], train.flatten(1))
     features = judge.look(samples[:2_000])[0], judge.look(train)[0]

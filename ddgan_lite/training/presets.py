@@ -132,7 +132,7 @@ PRESETS = {
         step_weights=(3, 2, 1, 1),
         save_every=1_000,
     ),
-    "cifar10_16": Preset(  # ours: a quarter of the pixels, an hour of one CPU core
+    "cifar10_16": Preset(  # ours: a quarter of the pixels, by label; an hour of one CPU core
         "cifar10",
         PyramidConfig(
             shape=(3, 16, 16),
@@ -141,8 +141,17 @@ PRESETS = {
             blocks=1,
             data_std=0.5,
             noise_levels=(0.3, 0.9, 2.7, 20.0),
+            classes=10,
         ),
-        replace(_AWAKE, steps=12_800, denoiser_steps=4_000, head_start=800, r1=0.05, r2=0.05),
+        replace(
+            _AWAKE,
+            steps=18_800,
+            denoiser_steps=6_000,
+            head_start=800,
+            lr_generator=1e-4,
+            r1=0.05,
+            r2=0.05,
+        ),
         step_weights=(2, 2, 1, 1),  # at t = 3 and 4 there is little to judge
     ),
     # 1,800 epochs of 195 updates; 4 GPUs with 64 images each.
