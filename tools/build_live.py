@@ -252,7 +252,7 @@ def in_words(path: Path, script: Path) -> str:
     """What the page says of weights and of their script, from the card."""
     known = checkpoints.read(path)[1]["provenance"]
     said = SAID[path.stem].format(**known["scores"]).replace("%", "\N{NO-BREAK SPACE}%")
-    weights = sum(tensor.numel() for tensor in checkpoints.read(path)[0].values())
+    weights = sum(weight.numel() for weight in DDGAN.load(path).generator.parameters())
     return (
         f"The weights are those of `{path.name}`, trained by `{known['command']}` for "
         f"{known['steps']:,} steps, {known['seconds'] / 60:.0f} minutes on {known['hardware']}. "
@@ -276,7 +276,7 @@ def write(book: Path) -> None:
     large = DDGAN.load(path := results.find(f"{LARGE}.safetensors"))
     script = to_javascript(large, folder / "mnist-model.js", name=LARGE, bits=8)
     (book / "results" / "live-mnist.md").write_text(in_words(path, script))
-    images(large, folder / "mnist.webp")
+    images(large, folder / "mnist.webp", labels=[6, 7, 8, 9])
     cover(gaussians, book / "_static" / "cover.webp")
     denoising(folder / "denoising.webp")
     levels(folder / "levels.webp")

@@ -74,12 +74,16 @@ def save(picture: Image.Image, path: Path) -> None:
 
 @torch.no_grad()
 def guesses(model: DDGAN, n: int, seed: int = 0) -> Tensor:
-    """The noise that n samples start from, then the guess of x_0 at each step: (T + 1, n, ..)."""
+    """The noise that n samples start from, then the guess of x_0 at each step: (T + 1, n, ..).
+
+    A model with classes draws them in turn.
+    """
     rng = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % model.classes if model.classes else None
     rows = [next(iter(model.sample_steps(n, rng=rng)))]
     x_t, steps = rows[0], model.diffusion.num_steps
     for t in range(steps, 0, -1):
-        rows.append(model.predict(x_t, torch.full((n,), t), rng=rng))
+        rows.append(model.predict(x_t, torch.full((n,), t), y=y, rng=rng))
         x_t = model.diffusion.posterior_sample(rows[-1], x_t, t, rng)
     return torch.stack(rows)
 
@@ -100,9 +104,11 @@ def samples(folder: Path) -> None:
     """A few samples of each model, for the page of the weights."""
     rng = torch.Generator().manual_seed(1)
     mnist, stacks, asked = (shipped(name) for name in ("mnist", "stacked_digits", "digits"))
-    photographs = shipped("cifar10_16").sample(24, rng=torch.Generator().manual_seed(1))
+    in_turn = torch.arange(24) % 10
+    first = torch.Generator().manual_seed(1)
+    photographs = shipped("cifar10_16").sample(24, labels=in_turn, rng=first)
     save(mosaic(photographs, 12, 4), folder / "sample-cifar10_16.webp")
-    save(mosaic(mnist.sample(24, rng=rng), 12, 2), folder / "sample-mnist.webp")
+    save(mosaic(mnist.sample(24, labels=in_turn, rng=rng), 12, 2), folder / "sample-mnist.webp")
     channels = stacks.sample(12, rng=rng)  # the stacks, and below each its three digits
     grey = channels.transpose(0, 1).reshape(-1, 1, 8, 8).expand(-1, 3, 8, 8)
     save(mosaic(torch.cat([channels, grey]), 12, 7), folder / "sample-stacked_digits.webp")

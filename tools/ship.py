@@ -34,7 +34,8 @@ from ddgan_lite.training.presets import PRESETS
 
 JUDGE_STEPS = {"mnist": 2_000, "cifar10_16": 3_900}
 DATA = {"cifar10_16": "a JPEG re-encoding of CIFAR-10, 2 x 2 means"}  # where --cifar is given
-GO_ON = ("mnist", "cifar10_16")  # shipped with all that ``train --start`` needs, from a run's checkpoint
+# Shipped with all that ``train --start`` needs, from a run's checkpoint.
+GO_ON = ("mnist", "cifar10_16")
 NOUNS = {"mnist": "digits", "cifar10_16": "photographs"}  # of those that have a judge
 JUDGED = {
     "mnist": "the 10,000 held-out digits; recognised: a probability of at least 0.9",
@@ -52,8 +53,10 @@ PROTOCOLS = {
     "the share that a support vector machine reads as asked, of all and of the worst digit; fd in "
     "pixels, from the training digits",
     "mnist": "10,000 samples (seed 1), 1,000 of each digit that is asked for, ddgan_lite.Judge: "
-    "probability at least 0.9; shares of the classes in tenths; fd in its 64 features, from the 10,000 held-out digits",
-    "cifar10_16": "10,000 samples (seed 1), the judge of these photographs: probability at least "
+    "probability at least 0.9; shares of the classes in tenths; fd in its 64 features, from the "
+    "10,000 held-out digits",
+    "cifar10_16": "10,000 samples (seed 1), 1,000 of each class that is asked for, the judge of "
+    "these photographs: probability at least "
     "0.9; shares of the classes in tenths; fd in its 64 features, from the 10,000 held-out "
     "photographs: of as many true ones see the card of the judge",
 }

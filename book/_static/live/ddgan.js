@@ -233,7 +233,8 @@
     return rows;
   }
 
-  /** Rows (x, z, one-hot t, one-hot label) for the first linear layer; zeros for no label. */
+  /** Rows (x, z, one-hot t, one-hot label) for the first linear layer; zeros for no label. A list of
+      labels has one for each row. */
   function inputs(x, z, t, n, { dim, latent, T, classes }, label) {
     const wide = dim + latent + T + classes;
     const rows = new Float32Array(n * wide);
@@ -241,7 +242,8 @@
       rows.set(x.subarray(row * dim, (row + 1) * dim), row * wide);
       rows.set(z.subarray(row * latent, (row + 1) * latent), row * wide + dim);
       rows[row * wide + dim + latent + t - 1] = 1;
-      if (label !== null) rows[row * wide + dim + latent + T + label] = 1;
+      const own = Array.isArray(label) ? label[row] : label;
+      if (own !== null) rows[row * wide + dim + latent + T + own] = 1;
     }
     return rows;
   }
@@ -339,7 +341,7 @@
     };
 
     /** The generator's guesses of x_0, for n samples x_t, their latents z, one t in 1..T and, of
-        a model with classes, one label for all; null asks for nothing. */
+        a model with classes, one label for all or a list of n; null asks for nothing. */
     const predict = (x, z, t, n, label = null) =>
       GENERATORS[file.kind](weights, file, x, z, t, n, sizes, label);
 

@@ -1,6 +1,6 @@
 /* Live page: DDGANs of images, four evaluations of a small network each. The elements #live-images,
    #live-digits and #live-mnist name their models in data-model; one with classes can be asked for a
-   label. */
+   label; with data-mixed, asked for any, it draws its classes in turn. */
 (function () {
   "use strict";
   const live = globalThis.ddganLive;
@@ -40,6 +40,7 @@
     const thumb = channels > 1 ? 1 / channels : 1; // noise needs no more room than one large digit
     const across = (model.T * thumb + 1) * channels;
     const wide = Math.max(7, across); // in large digits; one channel need not fill the width
+    const mixed = "mixed" in root.dataset;
     let [seed, chain] = [1, null];
     const view = live.canvas(root, {
       label: "",
@@ -73,14 +74,16 @@
     }, () => sample(seed));
     const asked = model.classes && live.slider(controls, {
       label: "Ask for",
-      min: -1, max: model.classes - 1, step: 1, value: 3,
-      show: (label) => (label < 0 ? "any" : String(label)),
+      min: -1, max: model.classes - 1, step: 1, value: mixed ? -1 : 3,
+      show: (label) => (label < 0 ? (mixed ? "all in turn" : "any") : String(label)),
     }, () => sample(seed));
 
     function sample(from) {
       seed = from;
       const begin = performance.now();
-      const label = asked && asked.value >= 0 ? asked.value : null;
+      const inTurn = () => Array.from({ length: ROWS }, (_, row) => (ROWS * seed + row) % model.classes);
+      const any = mixed ? inTurn() : null;
+      const label = asked && asked.value >= 0 ? asked.value : any;
       chain = live.branches(model, shared.value, live.normals(seed), label);
       const took = performance.now() - begin;
       const level = model.T + 1 - shared.value;

@@ -7,7 +7,7 @@
   const [SPOTS, PEN, ROWS] = [32, 2.1, 4]; // PEN: its radius, in spots
   const SMOOTH = 100; // milliseconds: a slower answer waits until the line ends
   const MODELS = [
-    { name: "digits", words: "8 × 8, knows labels", margin: 0 },
+    { name: "digits", words: "8 × 8", margin: 0 },
     { name: "mnist", words: "MNIST, 32 × 32", margin: 4, script: "mnist-model" },
   ]; // margin: paper that the data have around a digit, in pixels
 
@@ -81,7 +81,7 @@
     }, answer);
     const seed = { value: 1 };
 
-    /** Its script comes when it is chosen. One without labels cannot be asked for any. */
+    /** Its script comes when it is chosen. */
     async function choose(k) {
       const { name, script, margin: paper } = MODELS[k];
       if (script) {
@@ -90,8 +90,6 @@
         if (which.value !== k) return; // another was chosen meanwhile
       }
       [model, margin] = [live.model(name), paper];
-      asked.input.disabled = !model.classes;
-      if (!model.classes) asked.value = -1;
       answer();
     }
     const chosen = {
