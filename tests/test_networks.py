@@ -82,14 +82,29 @@ def test_samples_of_a_batch_do_not_mix(config):
     torch.testing.assert_close(generator(x, t, z), alone)
 
 
-@pytest.mark.parametrize("config", [ConvConfig(), PyramidConfig()])
-def test_a_convolutional_generator_reaches_black_and_white_and_little_more(config):
+@pytest.mark.parametrize(
+    ("config", "most"),
+    [(ConvConfig(), 1.05), (PyramidConfig(), 1), (PyramidConfig(data_std=0.5), 1)],
+)
+def test_a_convolutional_generator_reaches_black_and_white_and_little_more(config, most):
     generator = config.build_generator()
     with torch.no_grad():
         generator.out.weight.mul_(100)
     x, z = torch.randn(64, *config.shape), torch.randn(64, config.latent_dim)
     drawn = generator(x, torch.ones(64, dtype=torch.long), z)
-    assert 1 < drawn.abs().max() <= 1.05
+    assert drawn.min() <= -1 and drawn.max() >= 1 and drawn.abs().max() <= most
+
+
+def test_a_pyramid_squashes_a_correction_of_the_linear_guess(rng):
+    """With no more than that, what it says of x_t is its own share of x_t, squashed."""
+    generator = PyramidConfig(width=8, data_std=0.5, noise_levels=(1, 2, 3, 4)).build_generator()
+    with torch.no_grad():
+        generator.out.weight.zero_(), generator.out.bias.zero_()
+    x, t = torch.randn(4, 1, 32, 32, generator=rng), torch.arange(1, 5)
+    share = (1 / (1 + t.double() ** 2))[:, None, None, None]
+    slope = 0.25 * share.sqrt() / (0.25 * share + 1 - share)
+    expected = (1.05 * (slope * x).tanh()).clamp(-1, 1).float()
+    torch.testing.assert_close(generator(x, t, torch.zeros(4, 32)), expected)
 
 
 SMALL_UNET = UNetConfig(shape=(1, 8, 8), width=8, multipliers=(1,), attention_size=0)

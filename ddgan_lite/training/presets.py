@@ -90,14 +90,18 @@ def _ours(rate: float, **changes: object) -> TrainSettings:
 # Ours for images on a CPU, where a fast generator outruns its discriminator.
 _AWAKE = TrainSettings(
     batch_size=64,
-    lr_generator=4e-5,
+    lr_generator=1e-4,
     lr_discriminator=1e-3,
     lr_end=1e-5,
     lr_end_discriminator=5e-4,
+    r1=0.05,
+    r2=0.05,
     relativistic=True,
     ema_decay=0.999,
     mixed_precision="bf16",
 )
+# Digits, easier to tell apart, bear ten times its penalty and a generator twice as fast.
+_FIRM = replace(_AWAKE, lr_generator=2e-4, r1=0.5, r2=0.5, shared_noise=True)
 
 PRESETS = {
     "gaussians": Preset(
@@ -118,17 +122,7 @@ PRESETS = {
     "mnist": Preset(  # ours: an hour of one CPU core, by its label (lab/mnist-on-a-cpu.md)
         "mnist",
         PyramidConfig(data_std=0.5, noise_levels=(2.5, 6.0, 12.0, 30.0), classes=10),
-        replace(
-            _AWAKE,
-            steps=14_000,
-            denoiser_steps=600,
-            head_start=200,
-            lr_generator=2e-4,
-            lr_end_discriminator=3e-4,
-            r1=0.5,
-            r2=0.5,
-            shared_noise=True,
-        ),
+        replace(_FIRM, steps=14_000, denoiser_steps=600, head_start=200, lr_end_discriminator=3e-4),
         step_weights=(3, 2, 1, 1),
         save_every=1_000,
     ),
@@ -143,15 +137,7 @@ PRESETS = {
             noise_levels=(0.3, 0.9, 2.7, 20.0),
             classes=10,
         ),
-        replace(
-            _AWAKE,
-            steps=18_800,
-            denoiser_steps=6_000,
-            head_start=800,
-            lr_generator=1e-4,
-            r1=0.05,
-            r2=0.05,
-        ),
+        replace(_AWAKE, steps=18_800, denoiser_steps=6_000, head_start=800),
         step_weights=(2, 2, 1, 1),  # at t = 3 and 4 there is little to judge
     ),
     # 1,800 epochs of 195 updates; 4 GPUs with 64 images each.
