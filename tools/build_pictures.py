@@ -43,7 +43,7 @@ CARDS = {
     "07": ("The zone plate", (0, 0, 1, 0.51)),
     "08": ("Four grids of 64 generated digits", (0.5, 0, 1, 1)),
     "09": ("published FID on CIFAR-10, StyleGAN2 fastest", (0, 0, 0.52, 0.7)),
-    "10": ("Five rows of ten digits", (0, 0, 0.8, 1)),
+    "10": ("Five rows of the digits", (0, 0, 0.8, 1)),
     "11": ("Three panels with 40 arrows each", (0.37, 0, 1, 1)),
 }
 
