@@ -66,9 +66,11 @@ SHOWN = {
     "gaussians": "2,000 points of the model in orange, nearly all in the circles of the 25 modes.",
     "stacked_digits": "Twelve colourful stacks in a row, and below each its three digits in grey.",
     "digits": "The digits 0 to 9, each drawn twice when asked for, in eight by eight pixels.",
-    "mnist": "Twenty-four handwritten digits of the model, not selected; most can be read at once.",
-    "cifar10_16": "Twenty-four tiny colour pictures of the model, not selected: skies, ground and "
-    "bodies in plausible colours; few show an object that can be named.",
+    "mnist": "Twenty-four handwritten digits of the model, 0 to 9 asked for in turn, not selected; "
+    "nearly all can be read at once.",
+    "cifar10_16": "Twenty-four tiny colour pictures of the model, airplane to truck asked for in "
+    "turn, not selected: skies, ground and bodies in plausible colours; in some a car or an animal "
+    "can be made out.",
 }
 SAID = {
     "gaussians": "{hq3:.1%} of its points lie within three standard deviations of a mode, and "
@@ -76,10 +78,10 @@ SAID = {
     "stacked_digits": "It draws {modes:,} of the 1,000 possible stacks.",
     "digits": "Asked for a digit, it draws one that is read as such {recognised:.1%} of the time; "
     "the worst digit {worst:.1%} of the time.",
-    "mnist": "The judge is sure of {recognised:.0%} of its digits. The rarest digit comes "
-    "{rarest:.2f} times as often as it should, the commonest {commonest:.2f} times.",
-    "cifar10_16": "The judge is sure of the class of {recognised:.0%} of its photographs. Their "
-    "distance from real ones is {fd:.0f}, where other real ones have less than half of one.",
+    "mnist": "The judge is sure of {recognised:.0%} of its digits, and reads {asked:.0%} of them "
+    "as what was asked for. The rarest digit comes {rarest:.2f} times as often as it should, the commonest {commonest:.2f} times.",
+    "cifar10_16": "The judge is sure of the class of {recognised:.0%} of its photographs, and "
+    "takes {asked:.0%} of them for what was asked for. Their distance from real ones is {fd:.0f}, where other real ones have less than half of one.",
     "cifar10_16_judge": "It names the class of {accuracy:.1%} of the held-out photographs, and is "
     "sure of {recognised:.1%} of them.",
     "mnist_judge": "It reads {accuracy:.1%} of the held-out digits right, and is sure of "
