@@ -79,9 +79,11 @@ SAID = {
     "digits": "Asked for a digit, it draws one that is read as such {recognised:.1%} of the time; "
     "the worst digit {worst:.1%} of the time.",
     "mnist": "The judge is sure of {recognised:.0%} of its digits, and reads {asked:.0%} of them "
-    "as what was asked for. The rarest digit comes {rarest:.2f} times as often as it should, the commonest {commonest:.2f} times.",
+    "as what was asked for. The rarest digit comes "
+    "{rarest:.2f} times as often as it should, the commonest {commonest:.2f} times.",
     "cifar10_16": "The judge is sure of the class of {recognised:.0%} of its photographs, and "
-    "takes {asked:.0%} of them for what was asked for. Their distance from real ones is {fd:.0f}, where other real ones have less than half of one.",
+    "takes {asked:.0%} of them for what was asked for. Their distance "
+    "from real ones is {fd:.0f}, where other real ones have less than half of one.",
     "cifar10_16_judge": "It names the class of {accuracy:.1%} of the held-out photographs, and is "
     "sure of {recognised:.1%} of them.",
     "mnist_judge": "It reads {accuracy:.1%} of the held-out digits right, and is sure of "
