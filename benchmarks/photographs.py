@@ -10,7 +10,8 @@ that comes with the book, whose card has the floor: Fréchet distance, precision
 score, and the discriminator's loss at each t. A variant has networks of half the preset's width and
 the updates of SHORT; other numbers of steps come twice, once with as many in all and once with as
 many at each t as four steps have. The preset's slow generator is made for a game that begins with
-a denoiser, so what begins with nothing is run with a fast one too.
+a denoiser, so what begins with nothing is run with a fast one too. The rows on record are of the
+commit that they name and older: there the generator's correction was not yet squashed into [-1, 1].
 ``--store`` adds the rows to book/results/bench_photographs.json, in place of those with the same
 variant, seed and processor.
 """

@@ -27,6 +27,7 @@ from ddgan_lite.data.toys import gaussian_grid
 from ddgan_lite.figures import plots
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training.runs import in_turn
 
 ROOT = Path(__file__).resolve().parent.parent
 THUMBNAIL = (400, 240)  # pixels, at most
@@ -79,7 +80,7 @@ def guesses(model: DDGAN, n: int, seed: int = 0) -> Tensor:
     A model with classes draws them in turn.
     """
     rng = torch.Generator().manual_seed(seed)
-    y = torch.arange(n) % model.classes if model.classes else None
+    y = in_turn(model, n)
     rows = [next(iter(model.sample_steps(n, rng=rng)))]
     x_t, steps = rows[0], model.diffusion.num_steps
     for t in range(steps, 0, -1):
@@ -104,11 +105,10 @@ def samples(folder: Path) -> None:
     """A few samples of each model, for the page of the weights."""
     rng = torch.Generator().manual_seed(1)
     mnist, stacks, asked = (shipped(name) for name in ("mnist", "stacked_digits", "digits"))
-    in_turn = torch.arange(24) % 10
-    first = torch.Generator().manual_seed(1)
-    photographs = shipped("cifar10_16").sample(24, labels=in_turn, rng=first)
+    labels, first = in_turn(mnist, 24), torch.Generator().manual_seed(1)  # both have ten classes
+    photographs = shipped("cifar10_16").sample(24, labels=labels, rng=first)
     save(mosaic(photographs, 12, 4), folder / "sample-cifar10_16.webp")
-    save(mosaic(mnist.sample(24, labels=in_turn, rng=rng), 12, 2), folder / "sample-mnist.webp")
+    save(mosaic(mnist.sample(24, labels=labels, rng=rng), 12, 2), folder / "sample-mnist.webp")
     channels = stacks.sample(12, rng=rng)  # the stacks, and below each its three digits
     grey = channels.transpose(0, 1).reshape(-1, 1, 8, 8).expand(-1, 3, 8, 8)
     save(mosaic(torch.cat([channels, grey]), 12, 7), folder / "sample-stacked_digits.webp")

@@ -31,6 +31,7 @@ from ddgan_lite.files import cards, checkpoints, results
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.training.logs import read_log
 from ddgan_lite.training.presets import PRESETS
+from ddgan_lite.training.runs import in_turn
 
 JUDGE_STEPS = {"mnist": 2_000, "cifar10_16": 3_900}
 DATA = {"cifar10_16": "a JPEG re-encoding of CIFAR-10, 2 x 2 means"}  # where --cifar is given
@@ -120,8 +121,8 @@ MEANING = {
 def drawn(model: DDGAN, name: str) -> Tensor:
     """The samples that are scored; of a model with classes, each as often as the others."""
     n = NUMBER.get(name, 10_000)
-    labels = torch.arange(n) % model.classes if model.classes else None
-    return model.sample(n, labels=labels, rng=torch.Generator().manual_seed(SEED))
+    rng = torch.Generator().manual_seed(SEED)
+    return model.sample(n, labels=in_turn(model, n), rng=rng)
 
 
 def the_judge(name: str) -> Judge:
