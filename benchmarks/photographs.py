@@ -1,6 +1,7 @@
-"""CIFAR-10 at 16 x 16 pixels on a CPU: the preset's run, and the ablation on photographs.
+"""CIFAR-10 on a CPU: the runs of the presets, and the ablation on photographs of 16 x 16 pixels.
 
     python benchmarks/photographs.py --cifar FOLDER --run runs/cifar10_16 [--set steps=...]
+    python benchmarks/photographs.py --cifar FOLDER --preset cifar10_32 --run runs/cifar10_32
     python benchmarks/photographs.py --cifar FOLDER [--seeds 1] [--only NAMES] [--store]
 
 FOLDER holds train/ and test/, each with one folder for each class, as the JPEG re-encoding of
@@ -35,7 +36,8 @@ from ddgan_lite.training.presets import Preset, parse, preset
 from ddgan_lite.training.runs import losses_by_step, run
 from ddgan_lite.training.trainer import train
 
-SIZE, SAMPLES = 16, 10_000
+RUNS = {"cifar10_16": 16, "cifar10_32": 32}  # presets, and the size of their images
+SAMPLES = 10_000
 SHORT = {"denoiser_steps": 2_500, "head_start": 800, "steps": 5_500}
 SMALL = {"width": 32, "ema_decay": 0.995, "classes": 0, "lr_generator": 4e-5}
 # Where the generator's output is no guess of x_0 from x_t, all updates are the game's.
@@ -48,13 +50,13 @@ SPREAD = (0.5, 2.0, 4.0, 20.0)
 LEVELS = {1: (20.0,), 2: (0.9, 20.0), 8: (0.17, 0.3, 0.52, 0.9, 1.56, 2.7, 7.3, 20.0)}
 
 
-def photographs(cifar: Path | None, *, train: bool = True) -> Images:
-    """CIFAR-10, 2 x 2 means."""
+def photographs(cifar: Path | None, size: int = 16, *, train: bool = True) -> Images:
+    """CIFAR-10 as it is, or its 2 x 2 means."""
     if cifar is None:
-        return load_images("cifar10", size=SIZE, train=train)
-    images = load_images(cifar / ("train" if train else "test"), size=2 * SIZE, flip=True)
-    images.name = "cifar10, a JPEG re-encoding, 2 x 2 means"
-    return images.shrunk(SIZE)
+        return load_images("cifar10", size=size, train=train)
+    images = load_images(cifar / ("train" if train else "test"), size=32, flip=True)
+    images.name = f"cifar10, a JPEG re-encoding{', 2 x 2 means' * (size == 16)}"
+    return images.shrunk(size)
 
 
 class NothingBack(Diffusion):
@@ -179,16 +181,18 @@ def main() -> None:
     parser = seeded.parser(__doc__, 1, "runs of each variant")
     parser.add_argument("--cifar", type=Path, help="train/ and test/ of CIFAR-10")
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=VARIANTS)
-    parser.add_argument("--run", type=Path, help="train the preset itself in this folder instead")
+    parser.add_argument("--run", type=Path, help="train a preset in this folder instead")
+    parser.add_argument("--preset", default="cifar10_16", choices=RUNS, help="with --run")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="with --run")
     parser.add_argument("--start", type=Path, help="with --run: the weights to begin with")
     args = parser.parse_args()
     seeded.one_thread()
-    images = photographs(args.cifar)
+    images = photographs(args.cifar, RUNS[args.preset])
     command = "python benchmarks/photographs.py --cifar FOLDER"
     if args.run:
-        made = preset("cifar10_16", **parse(args.set))
-        about = {"preset": "cifar10_16", "command": f"{command} --run {args.run}"}
+        made = preset(args.preset, **parse(args.set))
+        command += f" --preset {args.preset} --run {args.run}"
+        about = {"preset": args.preset, "command": command}
         for line in run(made, args.run, data=images, start=args.start, about=about, show=True):
             print(json.dumps(line), flush=True)
         return
