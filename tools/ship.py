@@ -33,15 +33,22 @@ from ddgan_lite.training.logs import read_log
 from ddgan_lite.training.presets import PRESETS
 from ddgan_lite.training.runs import in_turn
 
-JUDGE_STEPS = {"mnist": 2_000, "cifar10_16": 3_900}
-DATA = {"cifar10_16": "a JPEG re-encoding of CIFAR-10, 2 x 2 means"}  # where --cifar is given
+JUDGE_STEPS = {"mnist": 2_000, "cifar10_16": 3_900, "cifar10_32": 5_850}
+DATA = {  # where --cifar is given
+    "cifar10_16": "a JPEG re-encoding of CIFAR-10, 2 x 2 means",
+    "cifar10_32": "a JPEG re-encoding of CIFAR-10",
+}
 # Shipped with all that ``train --start`` needs, from a run's checkpoint.
 GO_ON = ("mnist", "cifar10_16")
 NOUNS = {"mnist": "digits", "cifar10_16": "photographs"}  # of those that have a judge
+_PHOTOGRAPHS = (
+    "the 10,000 held-out photographs; recognised: a probability of at least 0.9; fd in "
+    "its own 64 features, of 10,000 training photographs from them: the floor of every fd"
+)
 JUDGED = {
     "mnist": "the 10,000 held-out digits; recognised: a probability of at least 0.9",
-    "cifar10_16": "the 10,000 held-out photographs; recognised: a probability of at least 0.9; fd "
-    "in its own 64 features, of 10,000 training photographs from them: the floor of every fd",
+    "cifar10_16": _PHOTOGRAPHS,
+    "cifar10_32": _PHOTOGRAPHS,
 }
 NUMBER = {"digits": 2_000, "stacked_digits": 26_000}  # of samples that are scored; else 10,000
 SEED = 1  # of the samples that are scored; the runs themselves have seed 0

@@ -18,6 +18,7 @@ CONFIDENT = 0.9  # the probability from which on an image counts as recognised
 JUDGES = {
     "mnist": ((1, 32, 32), (32, 64, 64), 1),
     "cifar10_16": ((3, 16, 16), (48, 96, 192), 2),
+    "cifar10_32": ((3, 32, 32), (32, 64, 128), 2),
 }
 
 

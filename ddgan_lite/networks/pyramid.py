@@ -49,6 +49,9 @@ class PyramidConfig:
             (sqrt(alpha_bar_1) = 0.37) that the last step, whose discriminator sees clean images,
             still decides much of what is drawn.
         classes: of the labels that both networks are given; 0: there are none.
+        marginal: hide x_t from the discriminator, which the paper shows it. Where little noise is
+            left it then no longer looks at the noise that is taken away, x_t - x_{t-1}, but at the
+            image; that every q(x_{t-1}) is right is all that sampling needs. Ours.
 
     Raises:
         ValueError: if a size is out of range, or the chain is none.
@@ -75,6 +78,7 @@ class PyramidConfig:
     beta_max: float = 8.0
     noise_levels: tuple[float, ...] | None = None
     classes: int = 0
+    marginal: bool = False
 
     def __post_init__(self):
         least = {"num_steps": 1, "latent_dim": 0, "levels": 1, "blocks": 0, "classes": 0}
@@ -204,6 +208,8 @@ class PyramidGenerator(nn.Module):
 class PyramidDiscriminator(nn.Module):
     """D(x_{t-1}, x_t, t): the logit that x_{t-1} is a true denoising of this x_t.
 
+    Where the game is ``marginal``, x_t is ignored.
+
     Example:
         >>> discriminator, x = PyramidDiscriminator(PyramidConfig()), torch.zeros(5, 1, 32, 32)
         >>> discriminator(x, x, torch.full((5,), 4)).shape
@@ -215,7 +221,8 @@ class PyramidDiscriminator(nn.Module):
         channels = config.shape[0]
         widths, small = _sizes(config)
         self.time = Labelled(config.classes, OneHot(config.num_steps))
-        self.pair = nn.Conv2d(8 * channels, widths[0], 3, padding=1)
+        self.images = 1 if config.marginal else 2  # that it is shown
+        self.pair = nn.Conv2d(4 * self.images * channels, widths[0], 3, padding=1)
         self.step = nn.Linear(config.num_steps + config.classes, widths[0])
         self.refine = nn.ModuleList(_refine(width) for width in widths)
         self.blocks = nn.ModuleList(_Blocks(config.blocks, width) for width in widths)
@@ -226,7 +233,7 @@ class PyramidDiscriminator(nn.Module):
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """x_prev and x_t (n, C, H, W), t (n,) in 1..T, y (n,) -> logits (n,)."""
         step = self.time(t, y)
-        h = self.pair(F.pixel_unshuffle(torch.cat([x_prev, x_t], dim=1), 2))
+        h = self.pair(F.pixel_unshuffle(torch.cat([x_prev, x_t][: self.images], dim=1), 2))
         h = self.act(h + self.step(step)[:, :, None, None])
         for i, refine in enumerate(self.refine):
             h = self.blocks[i](0.7 * (h + self.act(refine(h))))  # about as large as it was

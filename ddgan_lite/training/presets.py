@@ -119,6 +119,7 @@ _LARGER = replace(
     levels=2,
     hidden=128,
     noise_levels=(0.6, 1.8, 5.4, 40.0),
+    marginal=True,
 )
 
 PRESETS = {
