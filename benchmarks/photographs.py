@@ -2,6 +2,7 @@
 
     python benchmarks/photographs.py --cifar FOLDER --run runs/cifar10_16 [--set steps=...]
     python benchmarks/photographs.py --cifar FOLDER --preset cifar10_32 --run runs/cifar10_32
+    python benchmarks/photographs.py --cifar FOLDER --preset cifar10_32 --run runs/ddpm_32 --ddpm
     python benchmarks/photographs.py --cifar FOLDER [--seeds 1] [--only NAMES] [--store]
 
 FOLDER holds train/ and test/, each with one folder for each class, as the JPEG re-encoding of
@@ -121,6 +122,19 @@ def steps(number: int) -> dict:
     return {"num_steps": number, "noise_levels": LEVELS[number], "step_weights": None}
 
 
+# A DDPM with the network of a preset: it learns to denoise at many levels, and there is no game.
+LEVELS_OF_DDPM = 32
+DDPM = {
+    "num_steps": LEVELS_OF_DDPM,
+    "noise_levels": tuple(torch.logspace(-1.5, 1.6, LEVELS_OF_DDPM).tolist()),  # .03 to 40
+    "step_weights": None,
+    "latent_dim": 0,
+    "steps": 36_000,
+    "denoiser_steps": 36_000,
+    "head_start": 0,
+    "lr_generator": 1e-5,
+}
+
 # How a variant is built, what changes in the preset, and its share of the updates of SHORT.
 PLAIN = Preset.build
 VARIANTS = {
@@ -183,6 +197,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument("--run", type=Path, help="train a preset in this folder instead")
     parser.add_argument("--preset", default="cifar10_16", choices=RUNS, help="with --run")
+    parser.add_argument("--ddpm", action="store_true", help="with --run: a DDPM of its network")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="with --run")
     parser.add_argument("--start", type=Path, help="with --run: the weights to begin with")
     args = parser.parse_args()
@@ -190,8 +205,8 @@ def main() -> None:
     images = photographs(args.cifar, RUNS[args.preset])
     command = "python benchmarks/photographs.py --cifar FOLDER"
     if args.run:
-        made = preset(args.preset, **parse(args.set))
-        command += f" --preset {args.preset} --run {args.run}"
+        made = preset(args.preset, **(DDPM if args.ddpm else {}) | parse(args.set))
+        command += f" --preset {args.preset} --run {args.run}{' --ddpm' * args.ddpm}"
         about = {"preset": args.preset, "command": command}
         for line in run(made, args.run, data=images, start=args.start, about=about, show=True):
             print(json.dumps(line), flush=True)

@@ -529,13 +529,23 @@ def test_the_rates_may_end_apart():
         TrainSettings(lr_end_discriminator=-1)
 
 
-def test_a_denoiser_first_wants_a_chain_and_a_game_after_it():
-    with pytest.raises(ValueError, match="leave some of the 5 steps, got 5 and 0"):
-        TrainSettings(steps=5, denoiser_steps=5)
-    with pytest.raises(ValueError, match="at least 0 and leave some of the 5 steps, got 2 and -1"):
+def test_a_denoiser_first_wants_a_chain_and_its_steps():
+    with pytest.raises(ValueError, match="together at most the 5 steps, got 5 and 1"):
+        TrainSettings(steps=5, denoiser_steps=5, head_start=1)
+    with pytest.raises(ValueError, match="at least 0 and together at most the 5 steps, got 2 and"):
         TrainSettings(steps=5, denoiser_steps=2, head_start=-1)
     with pytest.raises(ValueError, match="denoiser_steps needs a model that guesses x_0 from x_t"):
         Trainer(GAN(MLPConfig()), gaussian_grid(), TrainSettings(denoiser_steps=1))
+
+
+def test_a_run_of_denoising_alone_leaves_the_discriminator_as_it_was():
+    settings = TrainSettings(steps=5, denoiser_steps=5, batch_size=8)
+    trainer = Trainer(tiny.model(tiny.MLP), gaussian_grid(), settings)
+    before = [weight.clone() for weight in trainer.model.discriminator.parameters()]
+    losses = list(trainer)
+    assert [set(line) for line in losses] == [{"g_denoising"}] * 5
+    after = trainer.model.discriminator.parameters()
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
 
 
 def test_a_pair_that_shares_its_noise_differs_in_x_0_alone(monkeypatch):

@@ -18,7 +18,8 @@ class TrainSettings:
         steps: generator updates, each after one discriminator update.
         denoiser_steps: so many of them come first and have no discriminator: the generator learns
             to denoise (:func:`ddgan_lite.method.objectives.denoising_loss`), fast and surely, and
-            the game begins with guesses that are blurred, not wrong; 0 in the paper.
+            the game begins with guesses that are blurred, not wrong; 0 in the paper. Where all
+            steps are, there is no game, and over many noise levels what is learned is a DDPM.
         head_start: so many follow in which the discriminator learns alone: Adam moves a generator
             as fast by one that sees nothing yet; 0 in the paper.
         batch_size: samples per update, over all processes together.
@@ -105,9 +106,9 @@ class TrainSettings:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         first = self.denoiser_steps, self.head_start
-        if min(first) < 0 or sum(first) >= self.steps:
+        if min(first) < 0 or sum(first) > self.steps:
             raise ValueError(
-                f"denoiser_steps and head_start must be at least 0 and leave some of the "
+                f"denoiser_steps and head_start must be at least 0 and together at most the "
                 f"{self.steps} steps, got {first[0]} and {first[1]}."
             )
         for name in ("lr_generator", "lr_discriminator", "lr_denoiser"):
