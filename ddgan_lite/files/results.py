@@ -121,10 +121,11 @@ def machine(device: torch.device | str = "cpu") -> dict[str, str]:
 def _commit() -> str:
     """The commit of the checkout that runs, "unknown" outside one.
 
-    "-dirty" if anything differs from it but the book's prose and results: those change no result.
+    "-dirty" if anything differs from it but prose and results, in book/ and lab/: those change none.
     """
     git = ["git", "-C", str(PACKAGE.parent)]
-    asked = ["describe", "--always"], ["diff", "HEAD", "--stat", ":/", ":(exclude,top)book"]
+    paths = [":/", ":(exclude,top)book", ":(exclude,top)lab"]
+    asked = ["describe", "--always"], ["diff", "HEAD", "--stat", *paths]
     try:
         commit, changes = (
             subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
