@@ -25,7 +25,7 @@ from ddgan_lite.training.guard import Stopped
 from ddgan_lite.training.logs import read_log
 from ddgan_lite.training.presets import preset
 from ddgan_lite.training.resume import OtherRunError
-from ddgan_lite.training.runs import run
+from ddgan_lite.training.runs import losses_by_step, run
 
 LOSSES = {"d_real", "d_fake", "g_adversarial"}
 
@@ -111,6 +111,18 @@ def test_lines_of_images_hold_the_losses_by_step(drawn):
         for name in ("d_real_by_step", "d_fake_by_step"):
             assert len(line[name]) == tiny.UNET.num_steps
             assert all(math.isfinite(value) for value in line[name])
+
+
+def test_pairs_that_share_their_noise_are_judged_so(monkeypatch):
+    """Where every guess is right they are one and the same; with noise of their own they differ."""
+    model, x_0 = DDGAN(tiny.MLP), torch.randn(64, 2)
+    monkeypatch.setattr(model, "predict", lambda *args, **how: x_0)
+    alike, apart = (
+        losses_by_step(model, x_0, relativistic=True, shared=shared)["d_relativistic"]
+        for shared in (True, False)
+    )
+    assert alike == pytest.approx([math.log(2)] * tiny.MLP.num_steps, abs=1e-6)
+    assert all(abs(loss - math.log(2)) > 1e-6 for loss in apart[1:])
 
 
 def test_a_relativistic_run_holds_the_loss_it_trains_on(tmp_path):

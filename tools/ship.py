@@ -80,6 +80,10 @@ SHOWN = {
     "turn, not selected: skies, ground and bodies in plausible colours; in some a car or an animal "
     "can be made out.",
 }
+_NAMED = (
+    "It names the class of {accuracy:.1%} of the held-out photographs, and is sure of "
+    "{recognised:.1%} of them."
+)
 SAID = {
     "gaussians": "{hq3:.1%} of its points lie within three standard deviations of a mode, and "
     "{modes50} of the 25 modes get at least half of what is due to them.",
@@ -92,11 +96,14 @@ SAID = {
     "cifar10_16": "The judge is sure of the class of {recognised:.0%} of its photographs, and "
     "takes {asked:.0%} of them for what was asked for. Their distance "
     "from real ones is {fd:.0f}, where other real ones have less than half of one.",
-    "cifar10_16_judge": "It names the class of {accuracy:.1%} of the held-out photographs, and is "
-    "sure of {recognised:.1%} of them.",
+    "cifar10_16_judge": _NAMED,
+    "cifar10_32_judge": _NAMED,
     "mnist_judge": "It reads {accuracy:.1%} of the held-out digits right, and is sure of "
     "{recognised:.1%} of them.",
 }
+_SURE = "share of held-out photographs that it is sure of"
+_RIGHT = "share of held-out photographs whose class it names"
+_FLOOR = "of true photographs from others: what a perfect model would have"
 MEANING = {
     "hq3": "share of points within three standard deviations of a mode; of true ones, 0.989",
     "modes20": "modes that get at least a fifth of their due, of 25",
@@ -114,9 +121,12 @@ MEANING = {
     "cifar10_16 kl": "how unevenly the ten classes are drawn, in nats; evenly is 0",
     "cifar10_16 rarest": "share of the rarest class, in tenths",
     "cifar10_16 commonest": "share of the commonest class, in tenths",
-    "cifar10_16_judge recognised": "share of held-out photographs that it is sure of",
-    "cifar10_16_judge accuracy": "share of held-out photographs whose class it names",
-    "cifar10_16_judge fd": "of true photographs from others: what a perfect model would have",
+    "cifar10_16_judge recognised": _SURE,
+    "cifar10_16_judge accuracy": _RIGHT,
+    "cifar10_16_judge fd": _FLOOR,
+    "cifar10_32_judge recognised": _SURE,
+    "cifar10_32_judge accuracy": _RIGHT,
+    "cifar10_32_judge fd": _FLOOR,
     "mnist_judge recognised": "share of held-out digits that it is sure of",
     "worst": "the same, of the worst digit",
     "rarest": "share of the rarest digit, in tenths",

@@ -121,7 +121,7 @@ def machine(device: torch.device | str = "cpu") -> dict[str, str]:
 def _commit() -> str:
     """The commit of the checkout that runs, "unknown" outside one.
 
-    "-dirty" if anything differs from it but prose and results, in book/ and lab/: those change none.
+    "-dirty" if anything differs but prose and results, in book/ and lab/: those change no result.
     """
     git = ["git", "-C", str(PACKAGE.parent)]
     paths = [":/", ":(exclude,top)book", ":(exclude,top)lab"]

@@ -49,9 +49,9 @@ class PyramidConfig:
             (sqrt(alpha_bar_1) = 0.37) that the last step, whose discriminator sees clean images,
             still decides much of what is drawn.
         classes: of the labels that both networks are given; 0: there are none.
-        marginal: hide x_t from the discriminator, which the paper shows it. Where little noise is
-            left it then no longer looks at the noise that is taken away, x_t - x_{t-1}, but at the
-            image; that every q(x_{t-1}) is right is all that sampling needs. Ours.
+        marginal: hide x_t from the discriminator, which the paper shows it: it asks of a step only
+            the right marginal q(x_{t-1}), which is all that sampling needs. As in SIDDM (Xu et
+            al. 2023), whose tie of x_{t-1} to x_t we leave out.
 
     Raises:
         ValueError: if a size is out of range, or the chain is none.

@@ -137,6 +137,7 @@ def _steps(
     """The rest of a run: the lines of its log, each when all that belongs to it is on disk."""
     trainer, preset, model = saves.trainer, saves.preset, saves.trainer.model
     settings, folder, begun = preset.settings, saves.folder.parent, record["seconds"]
+    pairs = {"relativistic": settings.relativistic, "shared": settings.shared_noise}
     labelled, rng = model.classes > 0, torch.Generator().manual_seed(0)
     x_0, *label = drawn(trainer.data, 64, rng, labelled=labelled)
     probe, images = x_0.to(model.device, torch.float32), x_0.ndim == 4
@@ -156,8 +157,7 @@ def _steps(
                     line["images_per_second"] = round(made / (elapsed - last_time), 3)
                     line |= {name: total / count for name, (total, count) in sums.items()}
                     if images:
-                        pairs = settings.relativistic
-                        by_step = losses_by_step(model, probe, *label, relativistic=pairs)
+                        by_step = losses_by_step(model, probe, *label, **pairs)
                         line |= {f"{name}_by_step": values for name, values in by_step.items()}
                     sums, last_step, last_time = {}, step, elapsed
                     if log:
@@ -258,13 +258,14 @@ def _go_on(
 
 @torch.no_grad()
 def losses_by_step(
-    model: DDGAN, x_0: Tensor, *y: Tensor, relativistic: bool = False, seed: int = 0
+    model: DDGAN, x_0: Tensor, *y: Tensor, relativistic: bool = False, shared: bool = False
 ) -> dict[str, list[float]]:
     """The discriminator's losses at each t = 1..T, on the same clean samples x_0 (n, ...).
 
     With classes, their labels y (n,) belong to them.
 
     Two of them, or the one of the relativistic loss, under which only differences of logits count.
+    ``shared``: the two of a pair share the noise of the posterior, as in a game that is played so.
 
     Noise makes the discriminator's task harder: its loss at t = 1 is the lowest (Xiao et al.
     2022, appendix D). Uses random numbers of its own, so looking does not change a run.
@@ -275,13 +276,15 @@ def losses_by_step(
         >>> {name: len(values) for name, values in losses.items()}
         {'d_real': 4, 'd_fake': 4}
     """
-    rng = torch.Generator(x_0.device).manual_seed(seed)
+    rng = torch.Generator(x_0.device).manual_seed(0)
     losses: dict[str, list[float]] = {}
     for t in range(1, model.diffusion.num_steps + 1):
         steps = torch.full((len(x_0),), t, device=x_0.device)
         real, x_t = model.diffusion.q_sample_pair(x_0, steps, rng)
         condition = x_t, steps, *(label.to(x_0.device) for label in y)
-        fake = model.fake_like(real, condition, rng)
+        guess = model.predict(x_t, steps, None, *condition[2:], rng=rng)
+        moved = model.diffusion.moved(real, guess - x_0, steps)
+        fake = moved if shared else model.fake_like(real, condition, rng, guess)
         logits = [model.discriminator(x_prev, *condition) for x_prev in (real, fake)]
         if relativistic:
             terms = {"d_relativistic": relativistic_loss(*logits)}
