@@ -10,7 +10,9 @@ DDGAN is the one that comes with the book, its four evaluations scored in the sa
 keeps the rows in book/results/bench_few_steps.json.
 """
 
+import argparse
 import time
+from collections.abc import Callable
 from operator import itemgetter
 
 import seeded
@@ -44,7 +46,7 @@ def solved(model: DDGAN, solver: str, steps: int, n: int, rng: torch.Generator) 
     return torch.cat(parts)
 
 
-def row(sampler: str, evaluations: int, draw) -> dict:
+def row(sampler: str, evaluations: int, draw: Callable[[torch.Generator], Tensor]) -> dict:
     """The scores of what ``draw`` draws, and the CPU seconds that it took."""
     begin = time.process_time()
     samples = draw(torch.Generator().manual_seed(1))
@@ -58,7 +60,8 @@ def row(sampler: str, evaluations: int, draw) -> dict:
 @torch.no_grad()
 def main() -> None:
     """Print one JSON object a row."""
-    parser = seeded.parser(__doc__, 1)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", action="store_true", help="keep the rows in book/results")
     parser.add_argument("ddpm", help="its run's folder, or its file of weights")
     args = parser.parse_args()
     seeded.one_thread()

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import few_steps
 import import_time
 import photographs
 import pytest
@@ -14,6 +15,8 @@ import torch
 
 from ddgan_lite.data.images import Images
 from ddgan_lite.files import results
+from ddgan_lite.method.model import DDGAN
+from ddgan_lite.training.presets import preset
 from ddgan_lite.training.trainer import train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,6 +102,20 @@ def test_every_variant_of_photographs_trains_and_draws(name):
         [(True, False)] * first + [(False, False)] * 3 + [(False, True)] * 3
     )
     assert model.sample(500).isfinite().all() and model.sample(500).std() > 0.01
+
+
+@pytest.mark.parametrize("solver", few_steps.SOLVERS)
+def test_a_ddpm_of_photographs_that_knows_the_image_draws_it(solver, monkeypatch):
+    """Whatever the number of steps; and each sample by its own label."""
+    made = preset("cifar10_32", **photographs.DDPM)
+    config = replace(made.config, width=8, hidden=16, style=16)
+    assert made.settings.steps == made.settings.denoiser_steps  # no game
+    model, shape = DDGAN(config), config.shape
+    right = torch.rand(10, *shape) * 2 - 1  # one image for each class
+    monkeypatch.setattr(model, "predict", lambda x, t, *, y, weights: right[y])
+    for steps in (1, 4, 32):
+        drawn = few_steps.solved(model, solver, steps, 20, torch.Generator().manual_seed(0))
+        assert torch.allclose(drawn, right.repeat(2, 1, 1, 1), atol=1e-4)
 
 
 def test_a_variant_has_the_updates_that_its_name_says():
