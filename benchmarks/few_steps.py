@@ -3,7 +3,7 @@
     python benchmarks/photographs.py --cifar FOLDER --preset cifar10_32 --run runs/ddpm_32 --ddpm
     python benchmarks/few_steps.py runs/ddpm_32 [--store]
 
-The DDPM is the generator of the preset without a latent, trained by least squares alone on LEVELS
+The DDPM is the generator of the preset without a latent, trained by least squares alone on 32
 levels of noise (``photographs.py --ddpm``). A row for every solver and number of steps: the scores
 of 10,000 samples, 1,000 of each class, in the features of the judge that comes with the book. The
 DDGAN is the one that comes with the book, its four evaluations scored in the same way. ``--store``
@@ -65,10 +65,8 @@ def main() -> None:
     parser.add_argument("ddpm", help="its run's folder, or its file of weights")
     args = parser.parse_args()
     seeded.one_thread()
-    command, same = (
-        "python benchmarks/few_steps.py runs/ddpm_32",
-        itemgetter("sampler", "evaluations"),
-    )
+    command = "python benchmarks/few_steps.py runs/ddpm_32"
+    same = itemgetter("sampler", "evaluations")
     gan = DDGAN.load(results.find(f"{NAME}.safetensors"))
     labels = in_turn(gan, SAMPLES)
     four = row("DDGAN", 4, lambda rng: gan.sample(SAMPLES, labels=labels, rng=rng))

@@ -174,7 +174,7 @@ def one(name: str, seed: int, images: Images, held_out: Images) -> dict:
     seconds = round(seeded.cpu_seconds(train(model, images, made.settings)), 1)
     row = {"variant": name, "seed": seed, "cpu_seconds": seconds}
     x_0 = images.sample(2_048, torch.Generator().manual_seed(1))
-    row |= losses_by_step(model, x_0, relativistic=True)
+    row |= losses_by_step(model, x_0, relativistic=True, shared=made.settings.shared_noise)
     drawn = model.sample(SAMPLES, rng=torch.Generator().manual_seed(1))
     row |= {"scores": scores(drawn, held_out)}
     row |= {"config": asdict(made.config), "settings": asdict(made.settings)}

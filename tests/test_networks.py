@@ -107,9 +107,6 @@ def test_a_pyramid_squashes_a_correction_of_the_linear_guess(rng):
     torch.testing.assert_close(generator(x, t, torch.zeros(4, 32)), expected)
 
 
-SMALL_UNET = UNetConfig(shape=(1, 8, 8), width=8, multipliers=(1,), attention_size=0)
-
-
 def test_a_discriminator_of_marginals_is_not_shown_x_t(rng):
     x_prev, *others = torch.randn(3, 5, 1, 32, 32, generator=rng)
     t = torch.full((5,), 2)
@@ -120,6 +117,7 @@ def test_a_discriminator_of_marginals_is_not_shown_x_t(rng):
         assert not torch.equal(judge(x_prev, x_prev, t), judge(others[0], x_prev, t))
 
 
+SMALL_UNET = UNetConfig(shape=(1, 8, 8), width=8, multipliers=(1,), attention_size=0)
 EVERY_KIND = [MLPConfig(), ConvConfig(width=8), PyramidConfig(width=8), SMALL_UNET]
 
 

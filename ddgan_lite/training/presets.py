@@ -104,8 +104,8 @@ _AWAKE = TrainSettings(
 _FIRM = replace(_AWAKE, lr_generator=2e-4, r1=0.5, r2=0.5, shared_noise=True)
 # Photographs of more pixels: faster, the generator blinds its discriminator in a hundred updates,
 # and a faster discriminator of a weaker penalty does not last (lab/cifar10-32-on-a-cpu.md).
-_HALF = {"lr_discriminator": 5e-4, "lr_end_discriminator": 3e-4}
-_SLOW = replace(_AWAKE, lr_generator=1e-5, lr_end=4e-6, r1=0.03, shared_noise=True, **_HALF)
+_SLOW_D = {"lr_discriminator": 5e-4, "lr_end_discriminator": 3e-4, "r1": 0.03, "r2": 0.03}
+_SLOW = replace(_AWAKE, lr_generator=1e-5, lr_end=4e-6, shared_noise=True, **_SLOW_D)
 _LEVELS = (0.3, 0.9, 2.7, 20.0)
 _DOUBLED = tuple(2 * level for level in _LEVELS)  # of 2 x 2 pixels, whose mean has half the noise
 _PHOTOGRAPHS = PyramidConfig(
@@ -145,7 +145,7 @@ PRESETS = {
     "cifar10_32": Preset(  # ours: by label; some four hours of one CPU core
         "cifar10",
         replace(_LARGER, noise_levels=_DOUBLED),
-        replace(_SLOW, steps=19_000, denoiser_steps=8_000, head_start=1_000, r2=0.03),
+        replace(_SLOW, steps=19_000, denoiser_steps=8_000, head_start=1_000),
         step_weights=(2, 2, 1, 1),
     ),
     # 1,800 epochs of 195 updates; 4 GPUs with 64 images each.

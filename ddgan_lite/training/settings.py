@@ -114,9 +114,9 @@ class TrainSettings:
         for name in ("lr_generator", "lr_discriminator", "lr_denoiser"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
-        ends = "lr_end", "lr_end_discriminator"
-        for name in ("r1", "r2", "reconstruction", "workers", "seed", *ends):
-            if not (getattr(self, name) or 0) >= 0:
+        given = ["lr_end_discriminator"] * (self.lr_end_discriminator is not None)
+        for name in ("r1", "r2", "reconstruction", "workers", "lr_end", "seed", *given):
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
         if self.r1_end is not None and not 0 < self.r1_end <= self.r1:
             raise ValueError(f"r1_end must lie above 0, up to r1 = {self.r1}, got {self.r1_end}.")
