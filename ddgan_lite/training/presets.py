@@ -109,9 +109,17 @@ _SLOW = replace(_AWAKE, lr_generator=1e-5, lr_end=4e-6, shared_noise=True, **_SL
 _LEVELS = (0.3, 0.9, 2.7, 20.0)
 _DOUBLED = tuple(2 * level for level in _LEVELS)  # of 2 x 2 pixels, whose mean has half the noise
 _PHOTOGRAPHS = PyramidConfig(
-    shape=(3, 16, 16), width=64, levels=1, blocks=1, data_std=0.5, noise_levels=_LEVELS, classes=10
+    shape=(3, 16, 16),
+    width=64,
+    levels=1,
+    blocks=1,
+    data_std=0.5,
+    noise_levels=_LEVELS,
+    classes=10,
+    marginal=True,
+    classifier=True,
 )
-_LARGER = replace(_PHOTOGRAPHS, shape=(3, 32, 32), width=48, levels=2, hidden=128, marginal=True)
+_LARGER = replace(_PHOTOGRAPHS, shape=(3, 32, 32), width=48, levels=2, hidden=128)
 
 PRESETS = {
     "gaussians": Preset(
@@ -139,13 +147,13 @@ PRESETS = {
     "cifar10_16": Preset(  # ours: a quarter of the pixels, by label; an hour of one CPU core
         "cifar10",
         _PHOTOGRAPHS,
-        replace(_AWAKE, steps=18_800, denoiser_steps=6_000, head_start=800),
+        replace(_SLOW, steps=16_500, denoiser_steps=6_000, head_start=1_500),
         step_weights=(2, 2, 1, 1),  # at t = 3 and 4 there is little to judge
     ),
     "cifar10_32": Preset(  # ours: by label; some four hours of one CPU core
         "cifar10",
         replace(_LARGER, noise_levels=_DOUBLED),
-        replace(_SLOW, steps=19_000, denoiser_steps=8_000, head_start=1_000),
+        replace(_SLOW, steps=19_500, denoiser_steps=8_000, head_start=1_500),
         step_weights=(2, 2, 1, 1),
     ),
     # 1,800 epochs of 195 updates; 4 GPUs with 64 images each.

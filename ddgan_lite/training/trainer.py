@@ -226,12 +226,13 @@ class Trainer:
                 # What R1 and R2 differentiate at; a GAN's real samples are the data's own.
                 real = real.detach().requires_grad_(penalise)
                 shown = fake.detach().requires_grad_(penalise and settings.r2 > 0)
-                real_logits = discriminator(real.detach() if apart else real, *condition)
+                named, real_logits = self._named(real.detach() if apart else real, condition)
                 fake_logits = discriminator(shown.detach() if apart else shown, *condition)
                 if settings.relativistic:
                     terms = {"d_relativistic": relativistic_loss(real_logits, fake_logits)}
                 else:
                     terms = discriminator_loss(real_logits, fake_logits)
+                terms |= named
             total = sum(terms.values())
             if penalise:
                 for name, weight, x, logits in (
@@ -304,6 +305,13 @@ class Trainer:
         if self.settings.shared_noise:
             return self.model.diffusion.moved(real, guess - x_0, t), guess
         return self.model.fake_like(real, condition, self.rng, guess), guess
+
+    def _named(self, real: Tensor, condition: tuple) -> tuple[dict[str, Tensor], Tensor]:
+        """The logits of true samples; and how well a classifier in D knows their labels."""
+        if getattr(self.model.discriminator, "classifier", None) is None:
+            return {}, self.model.discriminator(real, *condition)
+        verdict, evidence = self.model.discriminator.parts(real, *condition)
+        return {"d_classes": -evidence.mean()}, verdict + evidence
 
     def _backward(self, network: int, loss: Tensor) -> None:
         if self.settings.accumulate > 1:
