@@ -1,25 +1,28 @@
 """How good are few evaluations? The four steps of a DDGAN beside a DDPM of the same network.
 
     python benchmarks/photographs.py --cifar FOLDER --preset cifar10_32 --run runs/ddpm_32 --ddpm
-    python benchmarks/few_steps.py runs/ddpm_32 [--store]
+    python benchmarks/few_steps.py runs/ddpm_32 [--guidance 1 2] [--store]
 
 The DDPM is the generator of the preset without a latent, trained by least squares alone on 32
 levels of noise (``photographs.py --ddpm``). A row for every solver and number of steps: the scores
 of 10,000 samples, 1,000 of each class, in the features of the judge that comes with the book. The
-DDGAN is the one that comes with the book, its four evaluations scored in the same way. ``--store``
-keeps the rows in book/results/bench_few_steps.json.
+DDGAN is the one that comes with the book, its four steps scored in the same way. Guidance other
+than 1 asks the network twice a step, and counts so. ``--store`` keeps the rows in
+book/results/bench_few_steps.json, in place of those of the same sampler.
 """
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable
+from functools import partial
 from operator import itemgetter
 
 import seeded
 import torch
 from torch import Tensor
 
-from ddgan_lite.baselines.solvers import SOLVERS, spaced
+from ddgan_lite.baselines.solvers import SOLVERS, solve
 from ddgan_lite.data.images import to_bytes, to_unit
 from ddgan_lite.evaluation.judge import Judge
 from ddgan_lite.files import results
@@ -28,33 +31,34 @@ from ddgan_lite.training.runs import in_turn
 
 NAME, SAMPLES, AT_ONCE = "cifar10_32", 10_000, 500
 STEPS = (2, 4, 8, 16, 32)
+Draw = Callable[..., Tensor]  # given rng
 
 
-def solved(model: DDGAN, solver: str, steps: int, n: int, rng: torch.Generator) -> Tensor:
+def solved(
+    model: DDGAN, solver: str, steps: int, n: int, rng: torch.Generator, guidance: float = 1
+) -> Tensor:
     """n samples by a solver of ordinary denoising; the labels in turn."""
-    times = spaced(model.diffusion, steps, "log-SNR")
-    fresh = {"rng": rng} if solver == "ancestral" else {}
     parts = []
     for y in in_turn(model, n).split(AT_ONCE):
 
-        def guess(x: Tensor, i: int, y: Tensor = y) -> Tensor:
-            t = torch.full((len(x),), times[i])
-            return model.predict(x, t, y=y, weights="averaged")
+        def guess(x: Tensor, t: int, y: Tensor = y) -> Tensor:
+            t = torch.full((len(x),), t)
+            return model.predict(x, t, y=y, guidance=guidance, weights="averaged")
 
         x = torch.randn(len(y), *model.config.shape, generator=rng)
-        parts.append(SOLVERS[solver](guess, x, model.diffusion.alpha_bar[times], **fresh))
+        parts.append(solve(guess, x, model.diffusion, steps, solver=solver, rng=rng))
     return torch.cat(parts)
 
 
-def row(sampler: str, evaluations: int, draw: Callable[[torch.Generator], Tensor]) -> dict:
+def row(judge: Judge, sampler: str, steps: int, guidance: float, draw: Draw) -> dict:
     """The scores of what ``draw`` draws, and the CPU seconds that it took."""
     begin = time.process_time()
-    samples = draw(torch.Generator().manual_seed(1))
+    samples = draw(rng=torch.Generator().manual_seed(1))
     seconds = round(time.process_time() - begin, 1)
-    judge = Judge.load(results.find(f"{NAME}_judge.safetensors"))
-    found = judge.scores(to_unit(to_bytes(samples.clamp(-1, 1))))
-    about = {"sampler": sampler, "evaluations": evaluations, "cpu_seconds": seconds}
-    return about | found | {"hardware": results.machine()["hardware"]}
+    evaluations = (2 * steps - 1 if sampler == "heun" else steps) * (1 if guidance == 1 else 2)
+    about = {"sampler": sampler, "guidance": guidance, "evaluations": evaluations}
+    about |= judge.scores(to_unit(to_bytes(samples.clamp(-1, 1)))) | {"cpu_seconds": seconds}
+    return about | {"hardware": results.machine()["hardware"]}
 
 
 @torch.no_grad()
@@ -62,23 +66,27 @@ def main() -> None:
     """Print one JSON object a row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", action="store_true", help="keep the rows in book/results")
+    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0], help="how strong (1)")
     parser.add_argument("ddpm", help="its run's folder, or its file of weights")
     args = parser.parse_args()
     seeded.one_thread()
-    command = "python benchmarks/few_steps.py runs/ddpm_32"
-    same = itemgetter("sampler", "evaluations")
-    gan = DDGAN.load(results.find(f"{NAME}.safetensors"))
+    judge = Judge.load(results.find(f"{NAME}_judge.safetensors"))
+    gan, ddpm = DDGAN.load(results.find(f"{NAME}.safetensors")), DDGAN.load(args.ddpm)
     labels = in_turn(gan, SAMPLES)
-    four = row("DDGAN", 4, lambda rng: gan.sample(SAMPLES, labels=labels, rng=rng))
-    seeded.keep(four, args, "bench_few_steps", command, same)
-    ddpm = DDGAN.load(args.ddpm)
-    for steps in STEPS:
-        for solver in SOLVERS:
-            evaluations = 2 * steps - 1 if solver == "heun" else steps
-            made = row(
-                solver, evaluations, lambda rng, s=solver, n=steps: solved(ddpm, s, n, SAMPLES, rng)
-            )
-            seeded.keep(made, args, "bench_few_steps", command, same)
+
+    def keep(sampler: str, steps: int, guidance: float, draw: Draw) -> None:
+        made = row(judge, sampler, steps, guidance, draw)
+        command = "python benchmarks/few_steps.py runs/ddpm_32"
+        same = itemgetter("sampler", "guidance", "evaluations")
+        seeded.keep(made, args, "bench_few_steps", command, same)
+
+    for w in args.guidance:
+        steps = gan.diffusion.num_steps
+        draw = partial(gan.sample, SAMPLES, labels=labels, guidance=w)
+        keep("DDGAN", steps, w, draw)
+        for steps, solver in itertools.product(STEPS, SOLVERS):
+            draw = partial(solved, ddpm, solver, steps, SAMPLES, guidance=w)
+            keep(solver, steps, w, draw)
 
 
 if __name__ == "__main__":

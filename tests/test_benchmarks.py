@@ -112,7 +112,7 @@ def test_a_ddpm_of_photographs_that_knows_the_image_draws_it(solver, monkeypatch
     assert made.settings.steps == made.settings.denoiser_steps  # no game
     model, shape = DDGAN(config), config.shape
     right = torch.rand(10, *shape) * 2 - 1  # one image for each class
-    monkeypatch.setattr(model, "predict", lambda x, t, *, y, weights: right[y])
+    monkeypatch.setattr(model, "predict", lambda x, t, *, y, guidance, weights: right[y])
     for steps in (1, 4, 32):
         drawn = few_steps.solved(model, solver, steps, 20, torch.Generator().manual_seed(0))
         assert torch.allclose(drawn, right.repeat(2, 1, 1, 1), atol=1e-4)

@@ -20,7 +20,7 @@ from ddgan_lite.method.objectives import (
     reconstruction_loss,
     relativistic_loss,
 )
-from ddgan_lite.networks import MLPConfig
+from ddgan_lite.networks import MLPConfig, PyramidConfig
 from ddgan_lite.training import trainer as training
 from ddgan_lite.training.trainer import Trainer, TrainSettings, train
 
@@ -35,6 +35,9 @@ class Fixed:
 
     def sample(self, n, rng=None):
         return self.samples
+
+    def sample_labelled(self, n, rng=None):
+        return self.samples, None
 
 
 def settings(steps=1, **changes):
@@ -517,6 +520,25 @@ def test_the_discriminator_may_have_a_head_start():
     assert run[7:] == [(both | {"discriminator"}, judged | {"g_adversarial"})] * 2
     ends = [optimiser.param_groups[0]["lr"] for optimiser in trainer.optimisers]
     assert ends == pytest.approx([settings.lr_end] * 2)
+
+
+def test_a_discriminator_that_names_the_class_learns_it_beside_the_game():
+    """From true samples, whose label says how bright they are; a hidden label teaches nothing."""
+    config = PyramidConfig(
+        shape=(1, 8, 8), levels=1, width=8, hidden=16, style=16, classes=2, classifier=True
+    )
+    y = torch.arange(32) % 2
+    x_0 = (y - 0.5)[:, None, None, None].expand(-1, 1, 8, 8).clone()
+    for drop, learned in ((0, True), (1 - 2**-30, False)):
+        torch.manual_seed(0)
+        few = {"batch_size": 32, "head_start": 60, "lr_discriminator": 3e-3, "label_drop": drop}
+        trainer = Trainer(DDGAN(config), Fixed(x_0), settings(60, relativistic=True, **few))
+        losses = [trainer.advance(x_0, y)["d_classes"] for _ in range(60)]
+        if learned:
+            assert losses[0] == pytest.approx(math.log(2), abs=0.2)
+            assert losses[-1] < 0.6 * losses[0]
+        else:
+            assert losses == [0] * 60
 
 
 def test_the_rates_may_end_apart():

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ddgan_lite.baselines.solvers import SOLVERS, spaced
+from ddgan_lite.baselines.solvers import solve
 from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.method.ema import EMA
 from ddgan_lite.networks.toy import Waves, mlp
@@ -150,16 +150,9 @@ class DDPM(nn.Module):
                 ...
             ValueError: steps must lie in 1..10, got 20.
         """
-        if solver not in SOLVERS:
-            raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}.")
-        times = spaced(self.diffusion, steps, spacing)
-        fresh = {"rng": rng} if solver == "ancestral" else {}
-        return SOLVERS[solver](
-            lambda x, i: self.predict(x, times[i])[1],
-            self._start(n, rng),
-            self.diffusion.alpha_bar[times],
-            **fresh,
-        )
+        how = {"solver": solver, "spacing": spacing, "rng": rng}
+        start, chain = self._start(n, rng), self.diffusion
+        return solve(lambda x, t: self.predict(x, t)[1], start, chain, steps, **how)
 
     def sample_ddim(self, n: int, steps: int, *, rng: torch.Generator | None = None) -> Tensor:
         """:meth:`sample_few` with the first-order solver and evenly spaced levels, as published.

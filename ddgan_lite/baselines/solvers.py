@@ -144,6 +144,42 @@ def heun(guess: Guess, x: Tensor, alpha_bar: Tensor) -> Tensor:
 SOLVERS = {"ddim": ddim, "ancestral": ancestral, "2m": dpm_solver_2m, "heun": heun}
 
 
+def solve(
+    denoise: Guess,
+    x: Tensor,
+    diffusion: Diffusion,
+    steps: int,
+    *,
+    solver: str = "2m",
+    spacing: str = "log-SNR",
+    rng: torch.Generator | None = None,
+) -> Tensor:
+    """Samples (n, ...) in ``steps`` steps of a solver down a long chain.
+
+    Args:
+        denoise: ``denoise(x, t)``, the guess of x_0 (n, ...) from x_t (n, ...).
+        x: where to start (n, ...), a draw of x_T.
+        diffusion: the chain of T steps that the denoiser was trained on.
+        steps: of the solver, 1..T: as many evaluations, for ``"heun"`` 2 steps - 1.
+        solver: one of :data:`SOLVERS`.
+        spacing: of the levels, as in :func:`spaced`.
+        rng: random generator of the ancestral steps.
+
+    Raises:
+        ValueError: if ``steps``, the solver or the spacing is not one of these.
+
+    Example:
+        >>> solve(lambda x, t: 0 * x + t, torch.zeros(2, 1), Diffusion(10), steps=3).tolist()
+        [[1.0], [1.0]]
+    """
+    if solver not in SOLVERS:
+        raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}.")
+    times = spaced(diffusion, steps, spacing)
+    fresh = {"rng": rng} if solver == "ancestral" else {}
+    levels = diffusion.alpha_bar[times]
+    return SOLVERS[solver](lambda x, i: denoise(x, times[i]), x, levels, **fresh)
+
+
 def _log_snr(alpha_bar: Tensor) -> Tensor:
     return alpha_bar.log() - torch.log1p(-alpha_bar)
 

@@ -241,7 +241,8 @@ class PyramidDiscriminator(nn.Module):
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """x_prev and x_t (n, C, H, W), t (n,) in 1..T, y (n,) -> logits (n,)."""
-        return sum(self.parts(x_prev, x_t, t, y))
+        verdict, evidence = self.parts(x_prev, x_t, t, y)
+        return verdict + evidence
 
     def parts(
         self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None
