@@ -45,7 +45,7 @@ ROOMS = (
     "ddgan_lite",
     "__main__",
 )
-WHOLE = 6_210  # lines of the library, counted in the same way
+WHOLE = 6_240  # lines of the library, counted in the same way
 
 
 def module_name(path):

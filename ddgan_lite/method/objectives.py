@@ -9,16 +9,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
+def discriminator_loss(
+    real_logits: Tensor, fake_logits: Tensor, *, relativistic: bool = False
+) -> dict[str, Tensor]:
     """-log sigmoid(D(real)) and -log(1 - sigmoid(D(fake))), batch means.
 
-    Both start at log 2 = 0.6931 for a discriminator that answers 0.
+    Both start at log 2 = 0.6931 for a discriminator that answers 0. ``relativistic`` gives the one
+    term of :func:`relativistic_loss` instead.
 
     Example:
         >>> terms = discriminator_loss(torch.full((5,), 3.0), torch.zeros(5))
         >>> {name: round(term.item(), 4) for name, term in terms.items()}
         {'d_real': 0.0486, 'd_fake': 0.6931}
     """
+    if relativistic:
+        return {"d_relativistic": relativistic_loss(real_logits, fake_logits)}
     return {
         "d_real": F.softplus(-real_logits).mean(),
         "d_fake": F.softplus(fake_logits).mean(),

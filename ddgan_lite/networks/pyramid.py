@@ -247,7 +247,15 @@ class PyramidDiscriminator(nn.Module):
     def parts(
         self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The verdict (n,) and log q(y | x_prev) (n,); 0 without a classifier or a label."""
+        """The verdict (n,) and log q(y | x_prev) (n,); 0 without a classifier or a label.
+
+        Example:
+            >>> config = PyramidConfig(width=8, classes=2, classifier=True)
+            >>> x, t, y = torch.zeros(1, 1, 32, 32), torch.tensor([4]), torch.tensor([0])
+            >>> _, evidence = config.build_discriminator().parts(x, x, t, y)
+            >>> 0 < evidence.exp().item() < 1
+            True
+        """
         step = self.time(t, y if self.classifier is None else None)  # else it reads the answer off
         h = self.pair(F.pixel_unshuffle(torch.cat([x_prev, x_t][: self.images], dim=1), 2))
         h = self.act(h + self.step(step)[:, :, None, None])

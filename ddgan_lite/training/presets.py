@@ -108,16 +108,9 @@ _SLOW_D = {"lr_discriminator": 5e-4, "lr_end_discriminator": 3e-4, "r1": 0.03, "
 _SLOW = replace(_AWAKE, lr_generator=1e-5, lr_end=4e-6, shared_noise=True, **_SLOW_D)
 _LEVELS = (0.3, 0.9, 2.7, 20.0)
 _DOUBLED = tuple(2 * level for level in _LEVELS)  # of 2 x 2 pixels, whose mean has half the noise
+_NAMED = {"classes": 10, "marginal": True, "classifier": True}  # what D is shown, and asked
 _PHOTOGRAPHS = PyramidConfig(
-    shape=(3, 16, 16),
-    width=64,
-    levels=1,
-    blocks=1,
-    data_std=0.5,
-    noise_levels=_LEVELS,
-    classes=10,
-    marginal=True,
-    classifier=True,
+    shape=(3, 16, 16), width=64, levels=1, blocks=1, data_std=0.5, noise_levels=_LEVELS, **_NAMED
 )
 _LARGER = replace(_PHOTOGRAPHS, shape=(3, 32, 32), width=48, levels=2, hidden=128)
 

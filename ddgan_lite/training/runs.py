@@ -24,7 +24,7 @@ from ddgan_lite.data.named import load_data
 from ddgan_lite.files import checkpoints
 from ddgan_lite.files.results import machine
 from ddgan_lite.method.model import DDGAN
-from ddgan_lite.method.objectives import discriminator_loss, relativistic_loss
+from ddgan_lite.method.objectives import discriminator_loss
 from ddgan_lite.training import logs, resume
 from ddgan_lite.training.guard import Stop, Stopped, sole
 from ddgan_lite.training.presets import Preset
@@ -286,10 +286,7 @@ def losses_by_step(
         moved = model.diffusion.moved(real, guess - x_0, steps)
         fake = moved if shared else model.fake_like(real, condition, rng, guess)
         logits = [model.discriminator(x_prev, *condition) for x_prev in (real, fake)]
-        if relativistic:
-            terms = {"d_relativistic": relativistic_loss(*logits)}
-        else:
-            terms = discriminator_loss(*logits)
+        terms = discriminator_loss(*logits, relativistic=relativistic)
         for name, loss in terms.items():
             losses.setdefault(name, []).append(loss.item())
     return losses

@@ -97,7 +97,7 @@ class Trainer:
         if any(isinstance(module, MinibatchStd) for module in networks[1].modules()):
             MinibatchStd.check(settings.batch_size // parts)
 
-        cuda = model.device.type == "cuda"
+        kind, cuda = model.device.type, model.device.type == "cuda"
         images = any(isinstance(module, nn.Conv2d) for module in networks[0].modules())
         self.compiled = images and cuda if settings.compile is None else settings.compile
         self.channels_last = images and settings.channels_last is not False
@@ -106,8 +106,7 @@ class Trainer:
         if precision is torch.float16 and not cuda:
             raise ValueError("mixed_precision='fp16' needs a CUDA device: take 'bf16' or 'no'.")
         self.mixed = precision is not None
-        kind, plain = model.device.type, contextlib.nullcontext()
-        self.autocast = torch.autocast(kind, precision) if self.mixed else plain
+        self.autocast = torch.autocast(kind, precision) if self.mixed else contextlib.nullcontext()
         for network in networks:
             if self.channels_last:
                 network.to(memory_format=torch.channels_last)
@@ -228,11 +227,8 @@ class Trainer:
                 shown = fake.detach().requires_grad_(penalise and settings.r2 > 0)
                 named, real_logits = self._named(real.detach() if apart else real, condition)
                 fake_logits = discriminator(shown.detach() if apart else shown, *condition)
-                if settings.relativistic:
-                    terms = {"d_relativistic": relativistic_loss(real_logits, fake_logits)}
-                else:
-                    terms = discriminator_loss(real_logits, fake_logits)
-                terms |= named
+                relative = settings.relativistic
+                terms = discriminator_loss(real_logits, fake_logits, relativistic=relative) | named
             total = sum(terms.values())
             if penalise:
                 for name, weight, x, logits in (
