@@ -119,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--root", default="data", help="where published sets lie or go (data)")
     train.add_argument("--out", help="the run's folder (runs/PRESET or runs/PRESET-quick)")
     train.add_argument(
-        "--start", help="networks to begin with: a run, a checkpoint, a file kept for training"
+        "--start", help="networks to begin with: a run, a checkpoint, a file of weights"
     )
     train.add_argument(
         "--flip",

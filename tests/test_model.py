@@ -299,6 +299,16 @@ def test_a_model_kept_for_training_comes_back_whole(trained, tmp_path):
         assert torch.equal(theirs, ours)
 
 
+def test_training_begins_with_the_average_of_a_file_for_sampling(tmp_path):
+    """The discriminator stays as it was built."""
+    path, other = DDGAN(SMALL).save(tmp_path / "model.safetensors"), DDGAN(SMALL)
+    before = [weight.clone() for weight in other.discriminator.parameters()]
+    resume.begin_with(other, path)
+    both = zip(DDGAN.load(path).parameters(), other.generator.parameters(), strict=True)
+    assert all(torch.equal(theirs, ours) for theirs, ours in both)
+    assert all(map(torch.equal, before, other.discriminator.parameters()))
+
+
 def test_a_training_checkpoint_comes_back_for_training(tmp_path):
     model = DDGAN(SMALL, step_weights=(3, 2, 1))
     trainer = Trainer(model, gaussian_grid(), TrainSettings(steps=3, batch_size=8))

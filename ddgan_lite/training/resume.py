@@ -206,12 +206,14 @@ def begin_with(model: DDGAN, source: str | os.PathLike) -> None:
 
     Args:
         model: of the same configuration.
-        source: a training checkpoint, a model saved with ``keep="training"``, or the folder of a
-            run, whose newest checkpoint is taken.
+        source: a training checkpoint, a model saved with :meth:`~ddgan_lite.DDGAN.save`, or the
+            folder of a run, whose newest checkpoint is taken. Of a model saved for sampling the
+            average becomes the generator, and the discriminator stays as it was built: give it a
+            ``head_start``, or it moves the generator before it sees anything.
 
     Raises:
         FileNotFoundError: if there is no training checkpoint.
-        CheckpointError: if it is not a whole one, or holds other networks.
+        CheckpointError: if the file is not a whole one, or holds other networks.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -232,9 +234,11 @@ def begin_with(model: DDGAN, source: str | os.PathLike) -> None:
             raise FileNotFoundError(f"The folder {path} holds no training checkpoint.")
         path = history[-1]
     tensors, header = checkpoints.read(path)
-    checkpoints.check_trainable(path, tensors)
-    for name in ("generator", "discriminator"):
-        network, part = getattr(model, name), checkpoints.section(tensors, name)
+    parts = {name: checkpoints.section(tensors, name) for name in ("generator", "discriminator")}
+    if not parts["discriminator"]:
+        parts = {"generator": tensors}
+    for name, part in parts.items():
+        network = getattr(model, name)
         try:
             checkpoints.check_names(path, part, network.state_dict())
         except checkpoints.CheckpointError as error:
