@@ -39,17 +39,15 @@ DATA = {  # where --cifar is given
     "cifar10_32": "a JPEG re-encoding of CIFAR-10",
 }
 # Shipped with all that ``train --start`` needs, from a run's checkpoint.
-GO_ON = ("mnist", "cifar10_16")
-NOUNS = {"mnist": "digits", "cifar10_16": "photographs"}  # of those that have a judge
-_PHOTOGRAPHS = (
+GO_ON = ("mnist",)
+PHOTOGRAPHS = ("cifar10_16", "cifar10_32")
+NOUNS = {"mnist": "digits"} | dict.fromkeys(PHOTOGRAPHS, "photographs")  # that have a judge
+JUDGED = {"mnist": "the 10,000 held-out digits; recognised: a probability of at least 0.9"}
+JUDGED |= dict.fromkeys(
+    PHOTOGRAPHS,
     "the 10,000 held-out photographs; recognised: a probability of at least 0.9; fd in "
-    "its own 64 features, of 10,000 training photographs from them: the floor of every fd"
+    "its own 64 features, of 10,000 training photographs from them: the floor of every fd",
 )
-JUDGED = {
-    "mnist": "the 10,000 held-out digits; recognised: a probability of at least 0.9",
-    "cifar10_16": _PHOTOGRAPHS,
-    "cifar10_32": _PHOTOGRAPHS,
-}
 NUMBER = {"digits": 2_000, "stacked_digits": 26_000}  # of samples that are scored; else 10,000
 SEED = 1  # of the samples that are scored; the runs themselves have seed 0
 GRIDS = (1_000, 2_000, 4_000, 14_000)  # the steps whose samples are kept
@@ -63,11 +61,13 @@ PROTOCOLS = {
     "mnist": "10,000 samples (seed 1), 1,000 of each digit that is asked for, ddgan_lite.Judge: "
     "probability at least 0.9; shares of the classes in tenths; fd in its 64 features, from the "
     "10,000 held-out digits",
-    "cifar10_16": "10,000 samples (seed 1), 1,000 of each class that is asked for, the judge of "
-    "these photographs: probability at least "
-    "0.9; shares of the classes in tenths; fd in its 64 features, from the 10,000 held-out "
-    "photographs: of as many true ones see the card of the judge",
 }
+PROTOCOLS |= dict.fromkeys(
+    PHOTOGRAPHS,
+    "10,000 samples (seed 1), 1,000 of each class that is asked for, the judge of these "
+    "photographs: probability at least 0.9; shares of the classes in tenths; fd in its 64 "
+    "features, from the 10,000 held-out photographs: of as many true ones see the judge's card",
+)
 # On the page: what the samples show, what the scores say, and what their names mean. An entry of
 # MEANING that holds for one file only has its name in front.
 SHOWN = {
@@ -77,9 +77,15 @@ SHOWN = {
     "mnist": "Twenty-four handwritten digits of the model, 0 to 9 asked for in turn, not selected; "
     "nearly all can be read at once.",
     "cifar10_16": "Twenty-four tiny colour pictures of the model, airplane to truck asked for in "
-    "turn, not selected: skies, ground and bodies in plausible colours; in some a car or an animal "
-    "can be made out.",
+    "turn, not selected: most of what was asked for can be made out.",
+    "cifar10_32": "Twenty-four small colour pictures of the model, airplane to truck asked for in "
+    "turn, not selected: most of what was asked for can be made out.",
 }
+_READ = (
+    "The judge is sure of the class of {recognised:.0%} of its photographs, and takes {asked:.0%} "
+    "of them for what was asked for. Their distance from real ones is {fd:.0f}, where other real "
+    "ones have less than half of one."
+)
 _NAMED = (
     "It names the class of {accuracy:.1%} of the held-out photographs, and is sure of "
     "{recognised:.1%} of them."
@@ -93,17 +99,22 @@ SAID = {
     "mnist": "The judge is sure of {recognised:.0%} of its digits, and reads {asked:.0%} of them "
     "as what was asked for. The rarest digit comes "
     "{rarest:.2f} times as often as it should, the commonest {commonest:.2f} times.",
-    "cifar10_16": "The judge is sure of the class of {recognised:.0%} of its photographs, and "
-    "takes {asked:.0%} of them for what was asked for. Their distance "
-    "from real ones is {fd:.0f}, where other real ones have less than half of one.",
-    "cifar10_16_judge": _NAMED,
-    "cifar10_32_judge": _NAMED,
     "mnist_judge": "It reads {accuracy:.1%} of the held-out digits right, and is sure of "
     "{recognised:.1%} of them.",
 }
-_SURE = "share of held-out photographs that it is sure of"
-_RIGHT = "share of held-out photographs whose class it names"
-_FLOOR = "of true photographs from others: what a perfect model would have"
+SAID |= dict.fromkeys(PHOTOGRAPHS, _READ)
+SAID |= {f"{name}_judge": _NAMED for name in PHOTOGRAPHS}
+_SCORED = {
+    "recognised": "share of photographs that the judge is sure of",
+    "kl": "how unevenly the ten classes are drawn, in nats; evenly is 0",
+    "rarest": "share of the rarest class, in tenths",
+    "commonest": "share of the commonest class, in tenths",
+}
+_JUDGED = {
+    "recognised": "share of held-out photographs that it is sure of",
+    "accuracy": "share of held-out photographs whose class it names",
+    "fd": "of true photographs from others: what a perfect model would have",
+}
 MEANING = {
     "hq3": "share of points within three standard deviations of a mode; of true ones, 0.989",
     "modes20": "modes that get at least a fifth of their due, of 25",
@@ -117,22 +128,14 @@ MEANING = {
     "recognised": "share that is read as it should be",
     "mnist recognised": "share of digits that the judge is sure of",
     "asked": "share that the judge reads as the class that was asked for",
-    "cifar10_16 recognised": "share of photographs that the judge is sure of",
-    "cifar10_16 kl": "how unevenly the ten classes are drawn, in nats; evenly is 0",
-    "cifar10_16 rarest": "share of the rarest class, in tenths",
-    "cifar10_16 commonest": "share of the commonest class, in tenths",
-    "cifar10_16_judge recognised": _SURE,
-    "cifar10_16_judge accuracy": _RIGHT,
-    "cifar10_16_judge fd": _FLOOR,
-    "cifar10_32_judge recognised": _SURE,
-    "cifar10_32_judge accuracy": _RIGHT,
-    "cifar10_32_judge fd": _FLOOR,
     "mnist_judge recognised": "share of held-out digits that it is sure of",
     "worst": "the same, of the worst digit",
     "rarest": "share of the rarest digit, in tenths",
     "commonest": "share of the commonest digit, in tenths",
     "accuracy": "share of held-out digits that it reads right",
 }
+MEANING |= {f"{name} {key}": said for name in PHOTOGRAPHS for key, said in _SCORED.items()}
+MEANING |= {f"{name}_judge {key}": said for name in PHOTOGRAPHS for key, said in _JUDGED.items()}
 
 
 def drawn(model: DDGAN, name: str) -> Tensor:
