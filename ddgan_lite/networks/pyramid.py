@@ -54,7 +54,8 @@ class PyramidConfig:
             al. 2023), whose tie of x_{t-1} to x_t we leave out.
         classifier: let the discriminator name the class of x_{t-1}, of which it is not told, and
             add to its verdict the log-probability of the label that was asked for. True samples
-            teach it to, beside the game (an auxiliary classifier: Odena et al. 2017).
+            teach it to, beside the game, which moves it as well (an auxiliary classifier: Odena et
+            al. 2017).
 
     Raises:
         ValueError: if a size is out of range, the chain is none, or a classifier has no classes.

@@ -141,7 +141,7 @@ PRESETS = {
         "cifar10",
         _PHOTOGRAPHS,
         replace(_SLOW, steps=16_500, denoiser_steps=6_000, head_start=1_500),
-        step_weights=(2, 2, 1, 1),  # at t = 3 and 4 there is little to judge
+        step_weights=(2, 2, 1, 1),  # by the distance, the last two steps lose most
     ),
     "cifar10_32": Preset(  # ours: by label; some four hours of one CPU core
         "cifar10",
