@@ -133,9 +133,7 @@ class DDPM(nn.Module):
 
         Args:
             n: number of samples, at least 1.
-            steps: of the solver, 1..T: as many evaluations, for ``"heun"`` 2 steps - 1.
-            solver: one of :data:`ddgan_lite.baselines.solvers.SOLVERS`.
-            spacing: of the levels, as in :func:`ddgan_lite.baselines.solvers.spaced`.
+            steps, solver, spacing: as in :func:`ddgan_lite.baselines.solvers.solve`.
             rng: random generator, on the model's device.
 
         Raises:
