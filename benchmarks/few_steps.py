@@ -76,7 +76,8 @@ def main() -> None:
 
     def keep(sampler: str, steps: int, guidance: float, draw: Draw) -> None:
         made = row(judge, sampler, steps, guidance, draw)
-        command = "python benchmarks/few_steps.py runs/ddpm_32"
+        strengths = " ".join(f"{w:g}" for w in args.guidance)
+        command = f"python benchmarks/few_steps.py runs/ddpm_32 --guidance {strengths}"
         same = itemgetter("sampler", "guidance", "evaluations")
         seeded.keep(made, args, "bench_few_steps", command, same)
 

@@ -300,10 +300,12 @@ def test_a_model_kept_for_training_comes_back_whole(trained, tmp_path):
 
 
 def test_training_begins_with_the_average_of_a_file_for_sampling(tmp_path):
-    """The discriminator stays as it was built."""
+    """The discriminator stays as it was built, so it must have a head start."""
     path, other = DDGAN(SMALL).save(tmp_path / "model.safetensors"), DDGAN(SMALL)
     before = [weight.clone() for weight in other.discriminator.parameters()]
-    resume.begin_with(other, path)
+    with pytest.raises(CheckpointError, match="or head_start"):
+        resume.begin_with(other, path)
+    resume.begin_with(other, path, head_start=1)
     both = zip(DDGAN.load(path).parameters(), other.generator.parameters(), strict=True)
     assert all(torch.equal(theirs, ours) for theirs, ours in both)
     assert all(map(torch.equal, before, other.discriminator.parameters()))

@@ -616,4 +616,6 @@ def test_what_no_run_can_start_from_is_refused(done, tmp_path):
         shutil.copy(folder / "model.safetensors", tmp_path / "alone.safetensors")
         named = f" of its run, {newest}, or" if keeps.parent == folder else " of its run, or"
         with pytest.raises(CheckpointError, match=re.escape(named)):
+            go(points(), tmp_path / "a", start=keeps)
+        with pytest.raises(CheckpointError, match=re.escape(named)):
             DDGAN.load(keeps, keep="training")

@@ -529,16 +529,17 @@ def test_a_discriminator_that_names_the_class_learns_it_beside_the_game():
     )
     y = torch.arange(32) % 2
     x_0 = (y - 0.5)[:, None, None, None].expand(-1, 1, 8, 8).clone()
+    few = {"batch_size": 32, "head_start": 120, "lr_discriminator": 3e-3, "relativistic": True}
     for drop, learned in ((0, True), (1 - 2**-30, False)):
         torch.manual_seed(0)
-        few = {"batch_size": 32, "head_start": 60, "lr_discriminator": 3e-3, "label_drop": drop}
-        trainer = Trainer(DDGAN(config), Fixed(x_0), settings(60, relativistic=True, **few))
-        losses = [trainer.advance(x_0, y)["d_classes"] for _ in range(60)]
-        if learned:
+        trainer = Trainer(DDGAN(config), Fixed(x_0), settings(120, label_drop=drop, **few))
+        losses = [trainer.advance(x_0, y)["d_classes"] for _ in range(120)]
+        _, evidence = trainer.model.discriminator.parts(x_0, x_0, torch.ones(32).long(), y)
+        if learned:  # of 12 seeds and two instruction sets none was below 0.96
             assert losses[0] == pytest.approx(math.log(2), abs=0.2)
-            assert losses[-1] < 0.6 * losses[0]
+            assert evidence.exp().min() > 0.9
         else:
-            assert losses == [0] * 60
+            assert losses == [0] * 120
 
 
 def test_the_rates_may_end_apart():

@@ -38,7 +38,7 @@ DATA = {  # where --cifar is given
     "cifar10_16": "a JPEG re-encoding of CIFAR-10, 2 x 2 means",
     "cifar10_32": "a JPEG re-encoding of CIFAR-10",
 }
-# Shipped with all that ``train --start`` needs, from a run's checkpoint.
+# Shipped with the discriminator and the generator in training, from a run's checkpoint.
 GO_ON = ("mnist",)
 PHOTOGRAPHS = ("cifar10_16", "cifar10_32")
 NOUNS = {"mnist": "digits"} | dict.fromkeys(PHOTOGRAPHS, "photographs")  # that have a judge
@@ -76,11 +76,12 @@ SHOWN = {
     "digits": "The digits 0 to 9, each drawn twice when asked for, in eight by eight pixels.",
     "mnist": "Twenty-four handwritten digits of the model, 0 to 9 asked for in turn, not selected; "
     "nearly all can be read at once.",
-    "cifar10_16": "Twenty-four tiny colour pictures of the model, airplane to truck asked for in "
-    "turn, not selected: most of what was asked for can be made out.",
-    "cifar10_32": "Twenty-four small colour pictures of the model, airplane to truck asked for in "
-    "turn, not selected: most of what was asked for can be made out.",
 }
+SHOWN |= dict.fromkeys(
+    PHOTOGRAPHS,
+    "Twenty-four small colour pictures of the model, airplane to truck asked for in turn, not "
+    "selected: most of what was asked for can be made out.",
+)
 _READ = (
     "The judge is sure of the class of {recognised:.0%} of its photographs, and takes {asked:.0%} "
     "of them for what was asked for. Their distance from real ones is {fd:.0f}, where other real "

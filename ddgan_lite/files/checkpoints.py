@@ -300,10 +300,10 @@ def check_trainable(path: str | os.PathLike, tensors: dict[str, Tensor]) -> None
         >>> check_trainable("run.safetensors", {"discriminator/bias": torch.ones(2)})
     """
     if not section(tensors, "discriminator"):
-        there = [f", {newest}" for newest in history(Path(path).parent / "checkpoints")[-1:]]
+        there = "".join(f", {last}" for last in history(Path(path).parent / "checkpoints")[-1:])
         raise CheckpointError(
             f"{path} holds a model for sampling, without its discriminator: to go on training take "
-            f'a checkpoint of its run{"".join(there)}, or a file saved with keep="training".'
+            f'a checkpoint of its run{there}, or a file saved with keep="training", or head_start.'
         )
 
 

@@ -242,8 +242,7 @@ class PyramidDiscriminator(nn.Module):
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """x_prev and x_t (n, C, H, W), t (n,) in 1..T, y (n,) -> logits (n,)."""
-        verdict, evidence = self.parts(x_prev, x_t, t, y)
-        return verdict + evidence
+        return sum(self.parts(x_prev, x_t, t, y))
 
     def parts(
         self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None
@@ -264,9 +263,8 @@ class PyramidDiscriminator(nn.Module):
             h = self.blocks[i](0.7 * (h + self.act(refine(h))))  # about as large as it was
             if i < len(self.downsample):
                 h = self.act(self.downsample[i](h))
-        *hidden, verdict = self.dense
-        h = nn.Sequential(*hidden)(torch.cat([h.flatten(1), step], dim=1))
-        verdict = verdict(h).squeeze(1)
+        h = self.act(self.dense[0](torch.cat([h.flatten(1), step], dim=1)))
+        verdict = self.dense[-1](h).squeeze(1)
         if self.classifier is None or y is None:
             return verdict, torch.zeros_like(verdict)
         classes = F.pad(self.classifier(h).float().log_softmax(1), (0, 1))

@@ -201,19 +201,21 @@ def _scale(ours: dict, theirs: object) -> dict:
     return ours | {name: _number(name, theirs[name], most[name]) for name in most}
 
 
-def begin_with(model: DDGAN, source: str | os.PathLike) -> None:
+def begin_with(model: DDGAN, source: str | os.PathLike, *, head_start: int = 0) -> None:
     """Give ``model`` the networks of another run, from which a new run then starts.
 
     Args:
         model: of the same configuration.
         source: a training checkpoint, a model saved with :meth:`~ddgan_lite.DDGAN.save`, or the
             folder of a run, whose newest checkpoint is taken. Of a model saved for sampling the
-            average becomes the generator, and the discriminator stays as it was built: give it a
-            ``head_start``, or it moves the generator before it sees anything.
+            average becomes the generator, and the discriminator stays as it was built.
+        head_start: for how many steps the discriminator will learn alone. A new one that has none
+            would move the generator before it sees anything.
 
     Raises:
         FileNotFoundError: if there is no training checkpoint.
-        CheckpointError: if the file is not a whole one, or holds other networks.
+        CheckpointError: if the file is not a whole one, holds other networks, or no discriminator
+            where a new one has no head start.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -235,8 +237,10 @@ def begin_with(model: DDGAN, source: str | os.PathLike) -> None:
         path = history[-1]
     tensors, header = checkpoints.read(path)
     parts = {name: checkpoints.section(tensors, name) for name in ("generator", "discriminator")}
-    if not parts["discriminator"]:
+    if head_start and not parts["discriminator"]:
         parts = {"generator": tensors}
+    else:
+        checkpoints.check_trainable(path, tensors)
     for name, part in parts.items():
         network = getattr(model, name)
         try:

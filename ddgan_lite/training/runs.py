@@ -100,7 +100,7 @@ def run(
     torch.manual_seed(preset.settings.seed)  # decides the initial weights
     model = preset.build()
     if start is not None and not checkpoints.history(folder / "checkpoints"):
-        resume.begin_with(model, start)
+        resume.begin_with(model, start, head_start=preset.settings.head_start)
     trainer = Trainer(model.to(device), data, preset.settings)
     with contextlib.ExitStack() as held:
         _enter(folder, held)
