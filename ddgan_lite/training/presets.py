@@ -132,7 +132,9 @@ PRESETS = {
     ),
     "mnist": Preset(  # ours: an hour of one CPU core, by its label (lab/mnist-on-a-cpu.md)
         "mnist",
-        PyramidConfig(data_std=0.5, noise_levels=(2.5, 6.0, 12.0, 30.0), classes=10),
+        PyramidConfig(
+            data_std=0.5, noise_levels=(2.5, 6.0, 12.0, 30.0), classes=10, classifier=True
+        ),
         replace(_FIRM, steps=14_000, denoiser_steps=600, head_start=200, lr_end_discriminator=3e-4),
         step_weights=(3, 2, 1, 1),
         save_every=1_000,
