@@ -191,6 +191,14 @@ def test_the_finished_model_samples_and_says_where_it_comes_from(drawn):
     assert record["ddgan_lite"]
 
 
+def test_the_card_names_the_code_that_the_run_began_with(tmp_path, monkeypatch):
+    commits = iter(("at the beginning", "at the end"))
+    monkeypatch.setattr(runs, "machine", lambda device: {"commit": next(commits)})
+    go(points(), tmp_path)
+    _, header = checkpoints.read(tmp_path / "model.safetensors")
+    assert header["provenance"]["commit"] == "at the beginning"
+
+
 def test_tensorboard_files_hold_the_log(drawn):
     folder, lines = drawn
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")

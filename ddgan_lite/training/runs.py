@@ -93,6 +93,8 @@ def run(
     logs.check_trackers(trackers)
     process, folder = this_process(), Path(folder)
     device = torch.device(device or process.device)
+    # The code that trains is that of the beginning: the checkout may go on during the run.
+    about = {"commit": machine(device)["commit"]} | (about or {})
     # One process of each machine downloads; the others find it done.
     with process.local_main_process_first():
         if data is None:
@@ -112,7 +114,7 @@ def run(
             log.say(_opening(trainer, preset, folder, record["data"]))
         yield from _steps(saves, log, record, sums)
         if log and (begun < trainer.step or not _finished(folder).exists()):
-            model.save(_finished(folder), **provenance(preset, (about or {}) | record, device))
+            model.save(_finished(folder), **provenance(preset, about | record, device))
     process.wait_for_everyone()
 
 
@@ -340,10 +342,10 @@ def provenance(preset: Preset, record: dict, device: torch.device) -> dict:
         ('gaussian_grid', 7000, 1)
     """
     return {
+        **machine(device),
         **record,
         "steps": preset.settings.steps,
         "batch_size": preset.settings.batch_size,
         "seed": preset.settings.seed,
         "processes": this_process().num_processes,
-        **machine(device),
     }
