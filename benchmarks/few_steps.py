@@ -27,7 +27,6 @@ from ddgan_lite.data.images import to_bytes, to_unit
 from ddgan_lite.evaluation.judge import Judge
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
-from ddgan_lite.training.runs import in_turn
 
 NAME, SAMPLES, AT_ONCE = "cifar10_32", 10_000, 500
 STEPS = (2, 4, 8, 16, 32)
@@ -39,7 +38,7 @@ def solved(
 ) -> Tensor:
     """n samples by a solver of ordinary denoising; the labels in turn."""
     parts = []
-    for y in in_turn(model, n).split(AT_ONCE):
+    for y in model.label_rows("in turn", n).split(AT_ONCE):
 
         def guess(x: Tensor, t: int, y: Tensor = y) -> Tensor:
             t = torch.full((len(x),), t)
@@ -72,7 +71,6 @@ def main() -> None:
     seeded.one_thread()
     judge = Judge.load(results.find(f"{NAME}_judge.safetensors"))
     gan, ddpm = DDGAN.load(results.find(f"{NAME}.safetensors")), DDGAN.load(args.ddpm)
-    labels = in_turn(gan, SAMPLES)
 
     def keep(sampler: str, steps: int, guidance: float, draw: Draw) -> None:
         made = row(judge, sampler, steps, guidance, draw)
@@ -83,7 +81,7 @@ def main() -> None:
 
     for w in args.guidance:
         steps = gan.diffusion.num_steps
-        draw = partial(gan.sample, SAMPLES, labels=labels, guidance=w)
+        draw = partial(gan.sample, SAMPLES, labels="in turn", guidance=w)
         keep("DDGAN", steps, w, draw)
         for steps, solver in itertools.product(STEPS, SOLVERS):
             draw = partial(solved, ddpm, solver, steps, SAMPLES, guidance=w)

@@ -3,16 +3,18 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import tiny
 import torch
 from PIL import Image
 
 from ddgan_lite.__main__ import main
-from ddgan_lite.data.images import Images, load_images
+from ddgan_lite.data.images import Images, load_images, to_bytes
 from ddgan_lite.data.named import load_data
 from ddgan_lite.data.toys import Digits, StackedDigits, gaussian_grid
 from ddgan_lite.evaluation.metrics import frechet_distance, read_digits
+from ddgan_lite.evaluation.samples import Drawn, write_picture
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.networks import ConvConfig, PyramidConfig
@@ -104,6 +106,7 @@ def test_sampling_follows_the_labels_in_every_batch():
         return model.sample(5, rng=seeded(), **how)
 
     assert torch.equal(draw(labels=y), draw(labels=[0, 1, 2, 0, 1]))
+    assert torch.equal(draw(labels=y), draw(labels="in turn"))
     assert torch.equal(draw(labels=2), draw(labels=torch.tensor(2)))
     assert torch.equal(draw(), draw(labels=[3] * 5)) and torch.equal(
         draw(), draw(labels=1, guidance=0)
@@ -118,6 +121,8 @@ def test_sampling_follows_the_labels_in_every_batch():
     assert torch.equal(parts, torch.cat(by_hand))
     *_, end = model.denoise_steps(torch.zeros(2, 2), 2, labels=[0, 1], rng=seeded())
     assert end.shape == (2, 2)
+    free = tiny.model(tiny.MLP)  # has no turns to take
+    assert torch.equal(free.sample(2, seed=0, labels="in turn"), free.sample(2, seed=0))
 
 
 @pytest.mark.parametrize(
@@ -133,6 +138,11 @@ def test_sampling_follows_the_labels_in_every_batch():
         ),
         (CONDITIONAL["mlp"], {"labels": [0, 1, 2]}, r"labels must be one of 0\.\.2"),
         (CONDITIONAL["mlp"], {"labels": 0.5}, r"labels must be one of 0\.\.2"),
+        (
+            CONDITIONAL["mlp"],
+            {"labels": "at random"},
+            r"labels must be one of 0\.\.2 .*'at random'",
+        ),
         (CONDITIONAL["mlp"], {"guidance": 2.0}, "guidance is a finite number and needs labels"),
         (CONDITIONAL["mlp"], {"labels": 0, "guidance": float("nan")}, "guidance is a finite"),
     ],
@@ -313,18 +323,33 @@ def test_the_command_line_draws_what_it_is_asked_for(tmp_path, capsys):
         assert main(line) == 0
         drawn[" ".join(label)] = out.read_bytes()
     assert len(set(drawn.values())) == 3
+    write_picture(DDGAN.load(file), tmp_path / "turns.png", 4, labels=[0, 1, 2, 3])
+    assert drawn[""] == (tmp_path / "turns.png").read_bytes()  # all in turn
     folder = ["--n", "3", "--batch", "2", "--out", str(tmp_path / "many"), "--device", "cpu"]
     assert main(["sample", str(file), *folder, "--label", "3", "--guidance", "1.5"]) == 0
     assert len(list((tmp_path / "many").glob("*.png"))) == 3
+    single = ["--n", "12", "--batch", "5", "--out", str(tmp_path / "turns"), "--device", "cpu"]
+    assert main(["sample", str(file), *single]) == 0
+    last = write_picture(DDGAN.load(file), tmp_path / "last.png", 12, labels="in turn", columns=12)
+    row, third = (np.asarray(Image.open(path)) for path in (last, tmp_path / "turns/000011.png"))
+    assert (row[2:10, 112:120, 0] == third).all()  # the third turn has come to 1
     free = tiny.model(CONFIGS["conv"]).save(tmp_path / "free.safetensors")
     for model, wrong, sentence in (
         (file, ["--label", "10"], "error: --label must be one of 0..9, got 10.\n"),
-        (file, ["--guidance", "2"], "error: guidance is a finite number and needs labels"),
+        (free, ["--guidance", "2"], "error: guidance is a finite number and needs labels"),
         (free, ["--label", "3"], "error: this model was trained without labels"),
     ):
         capsys.readouterr()
         assert main(["sample", str(model), "--out", str(tmp_path / "x.png"), *wrong]) == 1
         assert sentence in capsys.readouterr().err
+
+
+def test_samples_that_are_scored_come_in_turn():
+    model = tiny.model(CONDITIONAL["conv"])
+    y = torch.arange(5) % 3
+    drawn, own = Drawn(model, n=5), to_bytes(model.sample(5, seed=0, labels=y))
+    parts = [drawn.load(torch.arange(*part)) for part in ((0, 2), (2, 5))]
+    assert torch.equal(torch.cat(parts), own)
 
 
 def test_old_headers_without_classes_load():

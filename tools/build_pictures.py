@@ -27,7 +27,6 @@ from ddgan_lite.data.toys import gaussian_grid
 from ddgan_lite.figures import plots
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
-from ddgan_lite.training.runs import in_turn
 
 ROOT = Path(__file__).resolve().parent.parent
 THUMBNAIL = (400, 240)  # pixels, at most
@@ -80,7 +79,7 @@ def guesses(model: DDGAN, n: int, seed: int = 0) -> Tensor:
     A model with classes draws them in turn.
     """
     rng = torch.Generator().manual_seed(seed)
-    y = in_turn(model, n)
+    y = model.label_rows("in turn", n)
     rows = [next(iter(model.sample_steps(n, rng=rng)))]
     x_t, steps = rows[0], model.diffusion.num_steps
     for t in range(steps, 0, -1):
@@ -105,7 +104,7 @@ def samples(folder: Path) -> None:
     """A few samples of each model, for the page of the weights."""
     rng = torch.Generator().manual_seed(1)
     mnist, stacks, asked = (shipped(name) for name in ("mnist", "stacked_digits", "digits"))
-    labels, first = in_turn(mnist, 24), torch.Generator().manual_seed(1)  # both have ten classes
+    labels, first = "in turn", torch.Generator().manual_seed(1)
     photographs = shipped("cifar10_16").sample(24, labels=labels, rng=first)
     save(mosaic(photographs, 12, 4), folder / "sample-cifar10_16.webp")
     save(mosaic(mnist.sample(24, labels=labels, rng=rng), 12, 2), folder / "sample-mnist.webp")

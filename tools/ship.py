@@ -31,7 +31,6 @@ from ddgan_lite.files import cards, checkpoints, results
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.training.logs import read_log
 from ddgan_lite.training.presets import PRESETS
-from ddgan_lite.training.runs import in_turn
 
 JUDGE_STEPS = {"mnist": 2_000, "cifar10_16": 3_900, "cifar10_32": 5_850}
 DATA = {  # where --cifar is given
@@ -143,7 +142,7 @@ def drawn(model: DDGAN, name: str) -> Tensor:
     """The samples that are scored; of a model with classes, each as often as the others."""
     n = NUMBER.get(name, 10_000)
     rng = torch.Generator().manual_seed(SEED)
-    return model.sample(n, labels=in_turn(model, n), rng=rng)
+    return model.sample(n, labels="in turn", rng=rng)
 
 
 def the_judge(name: str) -> Judge:

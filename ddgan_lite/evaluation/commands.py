@@ -43,7 +43,7 @@ def sample_arguments(command: Callable) -> None:
     there = sample.add_mutually_exclusive_group()
     there.add_argument("--overwrite", action="store_true", help="replace the folder's samples")
     there.add_argument("--append", action="store_true", help="count on from the folder's samples")
-    sample.add_argument("--label", type=int, help="what to draw, 0, 1, .. (anything)")
+    sample.add_argument("--label", type=int, help="what to draw, 0, 1, .. (all in turn)")
     sample.add_argument("--guidance", type=float, default=1.0, help="stress on the label (1)")
     sample.add_argument(
         "--seed", type=int, default=0, help="with its number it decides each image (0)"
@@ -106,7 +106,8 @@ def _sample(args: argparse.Namespace) -> None:
         )
     if args.label is not None and model.classes and not 0 <= args.label < model.classes:
         raise ValueError(f"--label must be one of 0..{model.classes - 1}, got {args.label}.")
-    how = {"labels": args.label, "guidance": args.guidance, "batch_size": args.batch}
+    labels = "in turn" if args.label is None else args.label
+    how = {"labels": labels, "guidance": args.guidance, "batch_size": args.batch}
     how["seed"] = args.seed
     if picture:
         if process.is_main_process:

@@ -169,7 +169,8 @@ def evaluate(
     """:func:`score` n samples of the model against all images of ``data``.
 
     Args:
-        model: draws the samples, on its device; the features are computed there too.
+        model: draws the samples, on its device, of its classes in turn; the features are computed
+            there too.
         data: the real images, of the model's shape.
         n: number of samples; published numbers use 50,000.
         seed: of the samples too: each follows from ``seed`` and its number

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Drawn(Images):
-    """Samples 0..n-1 of a model as images, made when they are asked for.
+    """Samples 0..n-1 of a model as images, made when they are asked for; the classes in turn.
 
     Args:
         model: what draws, on its device.
@@ -47,8 +47,8 @@ class Drawn(Images):
         Raises:
             FloatingPointError: if the model draws values that are not finite.
         """
-        numbers = {"seed": self.seed, "first": int(indices[0])}
-        images = self.model.sample(len(indices), weights=self.weights, **numbers)
+        how = {"labels": "in turn", "seed": self.seed, "first": int(indices[0])}
+        images = self.model.sample(len(indices), weights=self.weights, **how)
         if not images.isfinite().all():
             raise FloatingPointError("the model draws values that are not finite.")
         return to_bytes(images)
@@ -96,7 +96,8 @@ def write_images(
         overwrite: delete the samples that are there first.
         append: let n more follow those that are there, and so count on from them.
         process: one of those that share the work, each of which must make this call.
-        how: ``labels``, one for all, and ``guidance``, as for :meth:`DDGAN.sample`.
+        how: ``labels``, one for all or ``"in turn"``, and ``guidance``, as for
+            :meth:`DDGAN.sample`.
 
     Raises:
         FileExistsError: if the folder holds something else, or samples that are to stay.

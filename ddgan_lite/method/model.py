@@ -15,6 +15,8 @@ from ddgan_lite.method.ema import EMA
 from ddgan_lite.networks import Config, describe, described
 from ddgan_lite.networks.toy import fitting
 
+Labels = int | Sequence[int] | Tensor | str | None  # of a batch; the one str is "in turn"
+
 
 class DDGAN(nn.Module):
     """The implicit denoising model p(x_{t-1} | x_t) (Xiao et al. 2022, eq. 5).
@@ -217,14 +219,14 @@ class DDGAN(nn.Module):
         """
         if weights not in ("averaged", "raw"):
             raise ValueError(f'weights must be "averaged" or "raw", got {weights!r}.')
-        if weights == "averaged" and self.averaged is not None:
-            return self.averaged.module
-        return self.generator
+        averaged = weights == "averaged" and self.averaged is not None
+        return self.averaged.module if averaged else self.generator
 
-    def label_rows(self, labels: int | Sequence[int] | Tensor | None, n: int) -> Tensor | None:
+    def label_rows(self, labels: Labels, n: int, first: int = 0) -> Tensor | None:
         """One label for all of n samples, or one for each, as y (n,); None stays None.
 
-        Among several the number of classes stands for no label.
+        ``"in turn"``: one class after the other, sample ``first`` of a longer row being the first;
+        None for a model without classes. Among several the number of classes stands for no label.
 
         Raises:
             ValueError: if the model knows no such labels, or they are not n.
@@ -233,21 +235,23 @@ class DDGAN(nn.Module):
             >>> from ddgan_lite import MLPConfig
             >>> DDGAN(MLPConfig(classes=10)).label_rows(3, n=2)
             tensor([3, 3])
+            >>> DDGAN(MLPConfig(classes=3)).label_rows("in turn", n=4)
+            tensor([0, 1, 2, 0])
             >>> DDGAN(MLPConfig()).label_rows(3, n=2)
             Traceback (most recent call last):
                 ...
             ValueError: this model was trained without labels: none can be asked for.
         """
-        if labels is None:
+        last, turns = self.classes - 1, isinstance(labels, str) and labels == "in turn"
+        if labels is None or (turns and last < 0):
             return None
-        classes, y = self.classes, torch.as_tensor(labels, device=self.device)
-        if not classes:
+        if last < 0:
             raise ValueError("this model was trained without labels: none can be asked for.")
+        rows = torch.arange(first, first + n) % self.classes if turns else labels
+        y = torch.as_tensor(-1 if isinstance(rows, str) else rows, device=self.device)
         whole = y.dtype == torch.long and y.shape in ((), (n,))
-        if not whole or y.min() < 0 or y.max() >= classes + y.ndim:
-            raise ValueError(
-                f"labels must be one of 0..{classes - 1} or {n} of them, got {labels!r}."
-            )
+        if not whole or y.min() < 0 or y.max() > last + y.ndim:
+            raise ValueError(f"labels must be one of 0..{last} or {n} of them, got {labels!r}.")
         return y.expand(n)
 
     @torch.no_grad()
@@ -256,7 +260,7 @@ class DDGAN(nn.Module):
         n: int,
         *,
         x_T: Tensor | None = None,
-        labels: int | Sequence[int] | Tensor | None = None,
+        labels: Labels = None,
         guidance: float = 1.0,
         weights: str = "averaged",
         rng: torch.Generator | Numbered | None = None,
@@ -267,7 +271,7 @@ class DDGAN(nn.Module):
             n: number of samples, at least 1.
             x_T: where to start; drawn from N(0, I) when left out.
             labels: of a model with classes: one for all, or one for each sample, where the
-                number of classes stands for none. Left out: none.
+                number of classes stands for none; or ``"in turn"``. Left out: none.
             guidance: how strongly the label is followed, see :meth:`predict`.
             weights: ``"averaged"`` for the moving average (the plain weights of a model that
                 has none), ``"raw"`` for the weights being trained.
@@ -296,7 +300,7 @@ class DDGAN(nn.Module):
         x_t: Tensor,
         t: int,
         *,
-        labels: int | Sequence[int] | Tensor | None = None,
+        labels: Labels = None,
         guidance: float = 1.0,
         weights: str = "averaged",
         rng: torch.Generator | Numbered | None = None,
@@ -331,7 +335,7 @@ class DDGAN(nn.Module):
         self,
         n: int,
         *,
-        labels: int | Sequence[int] | Tensor | None = None,
+        labels: Labels = None,
         guidance: float = 1.0,
         weights: str = "averaged",
         rng: torch.Generator | None = None,
@@ -366,7 +370,7 @@ class DDGAN(nn.Module):
         if seed is not None and rng is not None:
             raise ValueError("give either rng or seed: both decide the samples.")
         at_once = batch_size or self.batch_size
-        y, how = self.label_rows(labels, n), {"guidance": guidance, "weights": weights}
+        y, how = self.label_rows(labels, n, first), {"guidance": guidance, "weights": weights}
         batches = []
         for start in range(0, n, at_once):
             some, own = min(at_once, n - start), None if y is None else y[start : start + at_once]
