@@ -12,8 +12,10 @@ that comes with the book, whose card has the floor: Fréchet distance, precision
 score, and the discriminator's loss at each t. A variant has networks of half the preset's width and
 the updates of SHORT; other numbers of steps come twice, once with as many in all and once with as
 many at each t as four steps have. The preset's slow generator is made for a game that begins with
-a denoiser, so what begins with nothing is run with a fast one too. The rows on record are of the
-commit that they name and older: there the generator's correction was not yet squashed into [-1, 1].
+a denoiser, so what begins with nothing is run with a fast one too. A variant
+whose classes are *taught* has the preset's own recipe, with labels and a discriminator that names
+them; the others have an earlier one, and the rows of those on record are of code in which the
+generator's correction was not yet squashed into [-1, 1].
 ``--store`` adds the rows to book/results/bench_photographs.json, in place of those with the same
 variant, seed and processor.
 """
@@ -34,16 +36,20 @@ from ddgan_lite.evaluation.judge import Judge
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.training.presets import Preset, parse, preset
+from ddgan_lite.training.protocols import drawn
 from ddgan_lite.training.runs import losses_by_step, run
 from ddgan_lite.training.trainer import train
 
 RUNS = {"cifar10_16": 16, "cifar10_32": 32}  # presets, and the size of their images
 SAMPLES = 10_000
 SHORT = {"denoiser_steps": 2_500, "head_start": 800, "steps": 5_500}
-SMALL = {"width": 32, "ema_decay": 0.995, "classes": 0, "marginal": False, "classifier": False}
-# The numbers that the rows on record were made with; the preset has slower ones since.
-SMALL |= {"shared_noise": False, "lr_generator": 4e-5, "lr_end": 1e-5, "r1": 0.05, "r2": 0.05}
-SMALL |= {"lr_discriminator": 1e-3, "lr_end_discriminator": 5e-4}
+# An earlier recipe of the preset, without labels; TAUGHT is the one it has now.
+FAST_D = {"lr_discriminator": 1e-3, "lr_end_discriminator": 5e-4, "r1": 0.05, "r2": 0.05}
+EARLIER = FAST_D | {"classes": 0, "marginal": False, "classifier": False, "shared_noise": False}
+EARLIER |= {"lr_generator": 4e-5, "lr_end": 1e-5}
+OWN = preset("cifar10_16")
+TAUGHT = {k: v for k, v in (asdict(OWN.config) | asdict(OWN.settings)).items() if k in EARLIER}
+SMALL = {"width": 32, "ema_decay": 0.995} | EARLIER
 # Where the generator's output is no guess of x_0 from x_t, all updates are the game's.
 GAME = {"denoiser_steps": 0}
 FAST = {"lr_generator": 2e-4, "lr_end": 5e-5}
@@ -154,6 +160,10 @@ VARIANTS = {
     "no denoiser first, fast generator": (PLAIN, GAME | FAST, 1),
     "D without x_t": (blind, {}, 1),
     "T = 2, updates of two of four": (PLAIN, steps(2), 1 / 2),
+    "T = 4, classes taught": (PLAIN, TAUGHT, 1),
+    "T = 1, classes taught": (PLAIN, TAUGHT | steps(1), 1),
+    "T = 1, classes taught, fast generator": (PLAIN, TAUGHT | steps(1) | GAME | FAST | FAST_D, 1),
+    "no denoiser first, classes taught, fast generator": (PLAIN, TAUGHT | GAME | FAST | FAST_D, 1),
     "T = 1, updates of one of four": (PLAIN, steps(1), 1 / 4),
     "T = 8, updates of eight": (PLAIN, steps(8), 2),
     "direct denoising": (direct, GAME | {"data_std": None}, 1),
@@ -176,10 +186,12 @@ def one(name: str, seed: int, images: Images, held_out: Images) -> dict:
     model = VARIANTS[name][0](made)
     seconds = round(seeded.cpu_seconds(train(model, images, made.settings)), 1)
     row = {"variant": name, "seed": seed, "cpu_seconds": seconds}
-    x_0 = images.sample(2_048, torch.Generator().manual_seed(1))
-    row |= losses_by_step(model, x_0, relativistic=True, shared=made.settings.shared_noise)
-    drawn = model.sample(SAMPLES, rng=torch.Generator().manual_seed(1))
-    row |= {"scores": scores(drawn, held_out)}
+    rng, labelled = torch.Generator().manual_seed(1), bool(model.classes)
+    shown = drawn(images, 2_048, rng, labelled=labelled)
+    row |= losses_by_step(model, *shown, relativistic=True, shared=made.settings.shared_noise)
+    how = {"labels": "in turn"} if labelled else {}
+    samples = model.sample(SAMPLES, rng=torch.Generator().manual_seed(1), **how)
+    row |= {"scores": scores(samples, held_out)}
     row |= {"config": asdict(made.config), "settings": asdict(made.settings)}
     return row | {"hardware": results.machine()["hardware"]}
 

@@ -97,7 +97,10 @@ def test_every_variant_of_photographs_trains_and_draws(name):
     )
     model = photographs.VARIANTS[name][0](made)
     pixels = torch.randint(256, (16, 3, 16, 16), dtype=torch.uint8)
-    losses = list(train(model, Images(pixels, name="any", flip=True), made.settings))
+    labels = torch.arange(16) % 10 if model.classes else None
+    images = Images(pixels, name="any", flip=True)
+    images.labels = labels
+    losses = list(train(model, images, made.settings))
     assert [("g_denoising" in each, "g_relativistic" in each) for each in losses] == (
         [(True, False)] * first + [(False, False)] * 3 + [(False, True)] * 3
     )
