@@ -222,6 +222,8 @@ def main() -> None:
     if args.run:
         made = preset(args.preset, **(DDPM if args.ddpm else {}) | parse(args.set))
         command += f" --preset {args.preset} --run {args.run}{' --ddpm' * args.ddpm}"
+        command += f" --start {args.start}" * bool(args.start)
+        command += f" --set {' '.join(args.set)}" * bool(args.set)
         about = {"preset": args.preset, "command": command}
         for line in run(made, args.run, data=images, start=args.start, about=about, show=True):
             print(json.dumps(line), flush=True)
