@@ -45,7 +45,7 @@ SAMPLES = 10_000
 SHORT = {"denoiser_steps": 2_500, "head_start": 800, "steps": 5_500}
 # An earlier recipe of the preset, without labels; TAUGHT is the one it has now.
 FAST_D = {"lr_discriminator": 1e-3, "lr_end_discriminator": 5e-4, "r1": 0.05, "r2": 0.05}
-EARLIER = FAST_D | {"classes": 0, "marginal": False, "classifier": False, "shared_noise": False}
+EARLIER = FAST_D | {"classes": 0, "marginal": False, "classifier_steps": 0, "shared_noise": False}
 EARLIER |= {"lr_generator": 4e-5, "lr_end": 1e-5}
 OWN = preset("cifar10_16")
 TAUGHT = {k: v for k, v in (asdict(OWN.config) | asdict(OWN.settings)).items() if k in EARLIER}

@@ -119,15 +119,15 @@ def test_a_discriminator_of_marginals_is_not_shown_x_t(rng):
 
 def test_a_discriminator_that_names_the_class_adds_a_log_probability(rng):
     """Over all labels what it adds to the verdict makes one; a hidden label adds nothing."""
-    config = PyramidConfig(width=8, classes=4, classifier=True)
+    config = PyramidConfig(width=8, classes=4, classifier_steps=4)
     judge, x = config.build_discriminator(), torch.randn(5, 1, 32, 32, generator=rng)
     t = torch.tensor([1, 2, 3, 4, 1])
     verdict = judge(x, x, t)
     added = [judge(x, x, t, torch.full((5,), y)) - verdict for y in range(5)]
     torch.testing.assert_close(sum(each.exp() for each in added[:4]), torch.ones(5))
     assert torch.equal(added[4], torch.zeros(5))
-    with pytest.raises(ValueError, match="classifier=True needs classes"):
-        PyramidConfig(classifier=True)
+    with pytest.raises(ValueError, match="classifier_steps needs classes"):
+        PyramidConfig(classifier_steps=4)
 
 
 SMALL_UNET = UNetConfig(shape=(1, 8, 8), width=8, multipliers=(1,), attention_size=0)

@@ -525,7 +525,7 @@ def test_the_discriminator_may_have_a_head_start():
 def test_a_discriminator_that_names_the_class_learns_it_beside_the_game():
     """From true samples, whose label says how bright they are; a hidden label teaches nothing."""
     config = PyramidConfig(
-        shape=(1, 8, 8), levels=1, width=8, hidden=16, style=16, classes=2, classifier=True
+        shape=(1, 8, 8), levels=1, width=8, hidden=16, style=16, classes=2, classifier_steps=4
     )
     y = torch.arange(32) % 2
     x_0 = (y - 0.5)[:, None, None, None].expand(-1, 1, 8, 8).clone()

@@ -52,10 +52,11 @@ class PyramidConfig:
         marginal: hide x_t from the discriminator, which the paper shows it: it asks of a step only
             the right marginal q(x_{t-1}), which is all that sampling needs. As in SIDDM (Xu et
             al. 2023), whose tie of x_{t-1} to x_t we leave out.
-        classifier: let the discriminator name the class of x_{t-1}, of which it is not told, and
-            add to its verdict the log-probability of the label that was asked for. True samples
-            teach it to, beside the game, which moves it as well (an auxiliary classifier: Odena et
-            al. 2017).
+        classifier_steps: at t = 1..classifier_steps the discriminator is not told the class of
+            x_{t-1} but names it, and adds to its verdict the log-probability of the label that was
+            asked for. True samples teach it to, beside the game, which moves it as well (an
+            auxiliary classifier: Odena et al. 2017). It prefers what is easy to name, so it wants
+            steps whose true x_{t-1} are: the last one of digits.
 
     Raises:
         ValueError: if a size is out of range, the chain is none, or a classifier has no classes.
@@ -83,15 +84,15 @@ class PyramidConfig:
     noise_levels: tuple[float, ...] | None = None
     classes: int = 0
     marginal: bool = False
-    classifier: bool = False
+    classifier_steps: int = 0
 
     def __post_init__(self):
         least = {"num_steps": 1, "latent_dim": 0, "levels": 1, "blocks": 0, "classes": 0}
-        check_fields(self, **least, hidden=1, style=1)
+        check_fields(self, **least, hidden=1, style=1, classifier_steps=0)
         if self.width < 1 or self.width % _GROUPS:
             raise ValueError(f"width must be a multiple of {_GROUPS}, got {self.width}.")
-        if self.classifier and not self.classes:
-            raise ValueError("classifier=True needs classes, the number of labels, above 0.")
+        if self.classifier_steps and not self.classes:
+            raise ValueError("classifier_steps needs classes, the number of labels, above 0.")
         check_std(self.data_std)
         check_square(self.shape, 2 ** (self.levels + 1))
         check_chain(self)
@@ -215,9 +216,10 @@ class PyramidGenerator(nn.Module):
 class PyramidDiscriminator(nn.Module):
     """D(x_{t-1}, x_t, t): the logit that x_{t-1} is a true denoising of this x_t.
 
-    Where the game is ``marginal``, x_t is ignored. With a ``classifier`` the logit is a verdict on
-    x_{t-1} as such plus log q(y | x_{t-1}). (A log-ratio of true and generated samples would have
-    that of the generated ones subtracted; without it, what is typical of a class is preferred.)
+    Where the game is ``marginal``, x_t is ignored. Where there is a classifier, the logit is a
+    verdict on x_{t-1} as such plus log q(y | x_{t-1}). (A log-ratio of true and generated samples
+    would have that of the generated ones subtracted; without it, what is typical of a class is
+    preferred.)
 
     Example:
         >>> discriminator, x = PyramidDiscriminator(PyramidConfig()), torch.zeros(5, 1, 32, 32)
@@ -237,7 +239,8 @@ class PyramidDiscriminator(nn.Module):
         self.blocks = nn.ModuleList(_Blocks(config.blocks, width) for width in widths)
         self.downsample = downsamplers(widths)
         self.dense = mlp(small + self.step.in_features, 1, config.hidden, 2, _SLOPE)
-        self.classifier = nn.Linear(config.hidden, config.classes) if config.classifier else None
+        self.classes, self.named = config.classes, config.classifier_steps
+        self.classifier = nn.Linear(config.hidden, config.classes) if self.named else None
         self.act = nn.LeakyReLU(_SLOPE)
 
     def forward(self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
@@ -247,16 +250,17 @@ class PyramidDiscriminator(nn.Module):
     def parts(
         self, x_prev: Tensor, x_t: Tensor, t: Tensor, y: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The verdict (n,) and log q(y | x_prev) (n,); 0 without a classifier or a label.
+        """The verdict (n,) and log q(y | x_prev) (n,); 0 where there is no classifier or label.
 
         Example:
-            >>> config = PyramidConfig(width=8, classes=2, classifier=True)
+            >>> config = PyramidConfig(width=8, classes=2, classifier_steps=4)
             >>> x, t, y = torch.zeros(1, 1, 32, 32), torch.tensor([4]), torch.tensor([0])
             >>> _, evidence = config.build_discriminator().parts(x, x, t, y)
             >>> 0 < evidence.exp().item() < 1
             True
         """
-        step = self.time(t, y if self.classifier is None else None)  # else it reads the answer off
+        told = None if y is None else y.where(t > self.named, self.classes)  # not the answer
+        step = self.time(t, told)
         h = self.pair(F.pixel_unshuffle(torch.cat([x_prev, x_t][: self.images], dim=1), 2))
         h = self.act(h + self.step(step)[:, :, None, None])
         for i, refine in enumerate(self.refine):
@@ -268,4 +272,4 @@ class PyramidDiscriminator(nn.Module):
         if self.classifier is None or y is None:
             return verdict, torch.zeros_like(verdict)
         classes = F.pad(self.classifier(h).float().log_softmax(1), (0, 1))
-        return verdict, classes.gather(1, y[:, None]).squeeze(1)
+        return verdict, classes.gather(1, y[:, None]).squeeze(1) * (t <= self.named)

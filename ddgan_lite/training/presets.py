@@ -106,11 +106,12 @@ _FIRM = replace(_AWAKE, lr_generator=2e-4, r1=0.5, r2=0.5, shared_noise=True)
 # and a faster discriminator of a weaker penalty does not last (lab/cifar10-32-on-a-cpu.md).
 _SLOW_D = {"lr_discriminator": 5e-4, "lr_end_discriminator": 3e-4, "r1": 0.03, "r2": 0.03}
 _SLOW = replace(_AWAKE, lr_generator=1e-5, lr_end=4e-6, shared_noise=True, **_SLOW_D)
-_LEVELS = (0.3, 0.9, 2.7, 20.0)
+_LEVELS, _NOISY = (0.3, 0.9, 2.7, 20.0), (2.5, 6.0, 12.0, 30.0)  # of photographs, of digits
 _DOUBLED = tuple(2 * level for level in _LEVELS)  # of 2 x 2 pixels, whose mean has half the noise
-_NAMED = {"classes": 10, "classifier": True}  # by D
-_SIXTEEN = {"shape": (3, 16, 16), "levels": 1, "blocks": 1, "marginal": True}
-_PHOTOGRAPHS = PyramidConfig(width=64, data_std=0.5, noise_levels=_LEVELS, **_SIXTEEN, **_NAMED)
+_NAMED = {"classes": 10, "classifier_steps": 4, "marginal": True}  # what D names, and is shown
+_PHOTOGRAPHS = PyramidConfig(
+    shape=(3, 16, 16), width=64, levels=1, blocks=1, data_std=0.5, noise_levels=_LEVELS, **_NAMED
+)
 _LARGER = replace(_PHOTOGRAPHS, shape=(3, 32, 32), width=48, levels=2, hidden=128)
 
 PRESETS = {
@@ -131,7 +132,7 @@ PRESETS = {
     ),
     "mnist": Preset(  # ours: an hour of one CPU core, by its label (lab/mnist-on-a-cpu.md)
         "mnist",
-        PyramidConfig(data_std=0.5, noise_levels=(2.5, 6.0, 12.0, 30.0), **_NAMED),
+        PyramidConfig(data_std=0.5, noise_levels=_NOISY, classes=10, classifier_steps=1),
         replace(_FIRM, steps=14_000, denoiser_steps=600, head_start=200, lr_end_discriminator=3e-4),
         step_weights=(3, 2, 1, 1),
         save_every=1_000,
