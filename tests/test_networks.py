@@ -130,6 +130,15 @@ def test_a_discriminator_that_names_the_class_adds_a_log_probability(rng):
         PyramidConfig(classifier_steps=4)
 
 
+def test_a_discriminator_names_the_class_at_its_steps_and_is_told_it_at_the_others(rng):
+    config = PyramidConfig(width=8, classes=4, classifier_steps=2)
+    judge, x = config.build_discriminator(), torch.randn(4, 1, 32, 32, generator=rng)
+    t = torch.tensor([1, 2, 3, 4])
+    one, other = (judge.parts(x, x, t, torch.full((4,), y)) for y in (0, 1))
+    assert ((one[0] == other[0]) == (t <= 2)).all()  # the verdict
+    assert ((one[1] == 0) == (t > 2)).all()  # the log-probability
+
+
 SMALL_UNET = UNetConfig(shape=(1, 8, 8), width=8, multipliers=(1,), attention_size=0)
 EVERY_KIND = [MLPConfig(), ConvConfig(width=8), PyramidConfig(width=8), SMALL_UNET]
 

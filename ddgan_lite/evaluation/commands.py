@@ -106,9 +106,8 @@ def _sample(args: argparse.Namespace) -> None:
         )
     if args.label is not None and model.classes and not 0 <= args.label < model.classes:
         raise ValueError(f"--label must be one of 0..{model.classes - 1}, got {args.label}.")
-    labels = "in turn" if args.label is None else args.label
-    how = {"labels": labels, "guidance": args.guidance, "batch_size": args.batch}
-    how["seed"] = args.seed
+    how = {"guidance": args.guidance, "batch_size": args.batch, "seed": args.seed}
+    how["labels"] = "in turn" if args.label is None else args.label
     if picture:
         if process.is_main_process:
             print(write_picture(model, out, n, columns=args.columns or 8, steps=args.steps, **how))

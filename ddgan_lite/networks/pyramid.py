@@ -233,13 +233,13 @@ class PyramidDiscriminator(nn.Module):
         widths, small = _sizes(config)
         self.time = Labelled(config.classes, OneHot(config.num_steps))
         self.images = 1 if config.marginal else 2  # that it is shown
+        self.classes, self.named = config.classes, config.classifier_steps
         self.pair = nn.Conv2d(4 * self.images * channels, widths[0], 3, padding=1)
         self.step = nn.Linear(config.num_steps + config.classes, widths[0])
         self.refine = nn.ModuleList(_refine(width) for width in widths)
         self.blocks = nn.ModuleList(_Blocks(config.blocks, width) for width in widths)
         self.downsample = downsamplers(widths)
         self.dense = mlp(small + self.step.in_features, 1, config.hidden, 2, _SLOPE)
-        self.classes, self.named = config.classes, config.classifier_steps
         self.classifier = nn.Linear(config.hidden, config.classes) if self.named else None
         self.act = nn.LeakyReLU(_SLOPE)
 
@@ -252,6 +252,8 @@ class PyramidDiscriminator(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The verdict (n,) and log q(y | x_prev) (n,); 0 where there is no classifier or label.
 
+        Where it names the class it is not told y, the answer.
+
         Example:
             >>> config = PyramidConfig(width=8, classes=2, classifier_steps=4)
             >>> x, t, y = torch.zeros(1, 1, 32, 32), torch.tensor([4]), torch.tensor([0])
@@ -259,8 +261,7 @@ class PyramidDiscriminator(nn.Module):
             >>> 0 < evidence.exp().item() < 1
             True
         """
-        told = None if y is None else y.where(t > self.named, self.classes)  # not the answer
-        step = self.time(t, told)
+        step = self.time(t, None if y is None else y.where(t > self.named, self.classes))
         h = self.pair(F.pixel_unshuffle(torch.cat([x_prev, x_t][: self.images], dim=1), 2))
         h = self.act(h + self.step(step)[:, :, None, None])
         for i, refine in enumerate(self.refine):

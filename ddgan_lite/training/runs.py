@@ -315,9 +315,8 @@ def write_grid(
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = torch.Generator(model.device).manual_seed(seed)
-    how = {"labels": "in turn"} | how
-    save_image(model.sample(n, rng=rng, **how), path, nrow=8, normalize=True, value_range=(-1, 1))
+    how = {"labels": "in turn", "rng": torch.Generator(model.device).manual_seed(seed)} | how
+    save_image(model.sample(n, **how), path, nrow=8, normalize=True, value_range=(-1, 1))
     return path
 
 
