@@ -79,7 +79,7 @@ SHOWN = {
 SHOWN |= dict.fromkeys(
     PHOTOGRAPHS,
     "Twenty-four small colour pictures of the model, airplane to truck asked for in turn, not "
-    "selected: most of what was asked for can be made out.",
+    "selected: vehicles can be made out more often than animals.",
 )
 _READ = (
     "The judge is sure of the class of {recognised:.0%} of its photographs, and takes {asked:.0%} "
@@ -96,8 +96,8 @@ SAID = {
     "stacked_digits": "It draws {modes:,} of the 1,000 possible stacks.",
     "digits": "Asked for a digit, it draws one that is read as such {recognised:.1%} of the time; "
     "the worst digit {worst:.1%} of the time.",
-    "mnist": "The judge is sure of {recognised:.0%} of its digits, and reads {asked:.0%} of them "
-    "as what was asked for. The rarest digit comes "
+    "mnist": "The judge is sure of {recognised:.1%} of its digits, and reads {asked:.1%} of "
+    "them as what was asked for. The rarest digit comes "
     "{rarest:.2f} times as often as it should, the commonest {commonest:.2f} times.",
     "mnist_judge": "It reads {accuracy:.1%} of the held-out digits right, and is sure of "
     "{recognised:.1%} of them.",

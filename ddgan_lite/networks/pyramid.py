@@ -55,8 +55,8 @@ class PyramidConfig:
         classifier_steps: at t = 1..classifier_steps the discriminator is not told the class of
             x_{t-1} but names it, and adds to its verdict the log-probability of the label that was
             asked for. True samples teach it to, beside the game, which moves it as well (an
-            auxiliary classifier: Odena et al. 2017). It prefers what is easy to name, so it wants
-            steps whose true x_{t-1} are: the last one of digits.
+            auxiliary classifier: Odena et al. 2017). It rewards what is easy to name: the preset
+            ``mnist`` has it at t = 1 only, where true digits are, those of photographs at all t.
 
     Raises:
         ValueError: if a size is out of range, the chain is none, or a classifier has no classes.
