@@ -24,7 +24,7 @@ from ddgan_lite.chain.diffusion import Diffusion, chain_of
 from ddgan_lite.training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
-LONGEST = 20  # a list longer than this is a log, in which any number could be found
+LONGEST = 30  # a list longer than this is a log, in which any number could be found
 
 # Right where they stand: (page, number): why.
 ALLOWED = {
