@@ -24,7 +24,7 @@ from ddgan_lite.chain.diffusion import Diffusion, chain_of
 from ddgan_lite.training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
-LONGEST = 30  # a list longer than this is a log, in which any number could be found
+LONGEST = 20  # a list longer than this is a log, in which any number could be found
 
 # Right where they stand: (page, number): why.
 ALLOWED = {
@@ -182,6 +182,7 @@ def chapter(number: str) -> Values:
             for output in cell.outputs:
                 data = output.get("data", {})
                 shown = [output.get("text", ""), data.get("text/plain", "")]
+                shown.append(data.get("text/markdown", ""))  # a table
                 shown += [re.sub("<[^>]*>", " ", data.get("text/html", ""))]
                 found |= union(map(numbers_in, shown))
     return found
