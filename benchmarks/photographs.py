@@ -12,10 +12,10 @@ that comes with the book, whose card has the floor: Fréchet distance, precision
 score, and the discriminator's loss at each t. A variant has networks of half the preset's width and
 the updates of SHORT; other numbers of steps come twice, once with as many in all and once with as
 many at each t as four steps have. The preset's slow generator is made for a game that begins with
-a denoiser, so what begins with nothing is run with a fast one too. A variant
-whose classes are *taught* has the preset's own recipe, with labels and a discriminator that names
-them; the others have an earlier one, and the rows of those on record are of code in which the
-generator's correction was not yet squashed into [-1, 1].
+a denoiser, so what begins with nothing is run with a fast one too. A variant whose classes are
+*taught* has the preset's own recipe, with labels and a discriminator that names them; the others
+have an earlier one, and the rows of those on record are of code in which the generator's correction
+was not yet squashed into [-1, 1].
 ``--store`` adds the rows to book/results/bench_photographs.json, in place of those with the same
 variant, seed and processor.
 """
@@ -100,7 +100,7 @@ class OneShot(DDGAN):
         return self.diffusion.q_sample(self.made(len(real), rng), condition[1] - 1, rng)
 
     @torch.no_grad()
-    def sample(self, n, *, rng=None):
+    def sample(self, n, *, labels="in turn", rng=None):  # of which it has none
         raw, self.generator = self.generator, self.averaged.module
         images = torch.cat([self.made(500, rng) for _ in range(n // 500)]).clamp(-1, 1)
         self.generator = raw
@@ -186,11 +186,10 @@ def one(name: str, seed: int, images: Images, held_out: Images) -> dict:
     model = VARIANTS[name][0](made)
     seconds = round(seeded.cpu_seconds(train(model, images, made.settings)), 1)
     row = {"variant": name, "seed": seed, "cpu_seconds": seconds}
-    rng, labelled = torch.Generator().manual_seed(1), bool(model.classes)
-    shown = drawn(images, 2_048, rng, labelled=labelled)
+    rng = torch.Generator().manual_seed(1)
+    shown = drawn(images, 2_048, rng, labelled=model.classes > 0)
     row |= losses_by_step(model, *shown, relativistic=True, shared=made.settings.shared_noise)
-    how = {"labels": "in turn"} if labelled else {}
-    samples = model.sample(SAMPLES, rng=torch.Generator().manual_seed(1), **how)
+    samples = model.sample(SAMPLES, labels="in turn", rng=torch.Generator().manual_seed(1))
     row |= {"scores": scores(samples, held_out)}
     row |= {"config": asdict(made.config), "settings": asdict(made.settings)}
     return row | {"hardware": results.machine()["hardware"]}
