@@ -22,6 +22,8 @@ def reported(tmp_path, monkeypatch):
     (tmp_path / "book/results/run.json").write_text(json.dumps(result))
     cell = nbformat.v4.new_code_cell(CODE)
     cell.outputs = [nbformat.v4.new_output("stream", text="HQ3 0.8734, left 12.3 %, 48,432,515\n")]
+    table = {"text/markdown": "| T = 4 | 0.6172 |", "text/plain": "<IPython.Markdown object>"}
+    cell.outputs.append(nbformat.v4.new_output("display_data", table))
     book = nbformat.v4.new_notebook(cells=[cell])
     nbformat.write(book, tmp_path / "notebooks/77_page.ipynb")
 
@@ -38,6 +40,7 @@ def reported(tmp_path, monkeypatch):
     ("text", "numbers"),
     [
         ("HQ3 was 0.91 here.", ["0.91"]),
+        ("The table has 0.617 and not 0.618.", ["0.618"]),
         ("The FID is about 73 here.", ["73"]),
         ("Of the samples 61 % are near a mode.", ["61"]),
         ("It took 1,234 seconds.", ["1,234"]),
