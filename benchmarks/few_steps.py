@@ -5,14 +5,16 @@
 
 The DDPM is the generator of the preset without a latent, trained by least squares alone on 32
 levels of noise (``photographs.py --ddpm``). A row for every solver and number of steps: the scores
-of 10,000 samples, 1,000 of each class, in the features of the judge that comes with the book. The
-DDGAN is the one that comes with the book, its four steps scored in the same way. Guidance other
-than 1 asks the network twice a step, and counts so. ``--store`` keeps the rows in
-book/results/bench_few_steps.json, in place of those of the same sampler.
+of 2,000 samples, 200 of each class, in the features of the judge that comes with the book. The
+DDGAN is the one that comes with the book, or ``--ddgan FILE --called NAME``, its four steps scored
+in the same way. Guidance other than 1 asks the network twice a step, and counts so. ``--store``
+keeps the rows in book/results/bench_few_steps.json, in place of those of the same sampler.
 """
 
 import argparse
 import itertools
+import shlex
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +30,7 @@ from ddgan_lite.evaluation.judge import Judge
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 
-NAME, SAMPLES, AT_ONCE = "cifar10_32", 10_000, 500
+NAME, AT_ONCE = "cifar10_32", 500
 STEPS = (2, 4, 8, 16, 32)
 Draw = Callable[..., Tensor]  # given rng
 
@@ -66,25 +68,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", action="store_true", help="keep the rows in book/results")
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0], help="how strong (1)")
+    parser.add_argument("--samples", type=int, default=2_000, help="how many to score (2000)")
+    parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help="of the solvers")
+    parser.add_argument("--solvers", nargs="*", default=list(SOLVERS), choices=SOLVERS)
+    parser.add_argument("--ddgan", help="its file, if not the one of the book")
+    parser.add_argument("--called", default="DDGAN", help="what its rows are called")
     parser.add_argument("ddpm", help="its run's folder, or its file of weights")
     args = parser.parse_args()
     seeded.one_thread()
     judge = Judge.load(results.find(f"{NAME}_judge.safetensors"))
-    gan, ddpm = DDGAN.load(results.find(f"{NAME}.safetensors")), DDGAN.load(args.ddpm)
+    gan = DDGAN.load(args.ddgan or results.find(f"{NAME}.safetensors"))
+    ddpm = DDGAN.load(args.ddpm)
+    command = f"python benchmarks/few_steps.py {shlex.join(sys.argv[1:])}"
+    same = itemgetter("sampler", "guidance", "evaluations")
 
     def keep(sampler: str, steps: int, guidance: float, draw: Draw) -> None:
-        made = row(judge, sampler, steps, guidance, draw)
-        strengths = " ".join(f"{w:g}" for w in args.guidance)
-        command = f"python benchmarks/few_steps.py runs/ddpm_32 --guidance {strengths}"
-        same = itemgetter("sampler", "guidance", "evaluations")
+        made = row(judge, sampler, steps, guidance, draw) | {"samples": args.samples}
         seeded.keep(made, args, "bench_few_steps", command, same)
 
     for w in args.guidance:
         steps = gan.diffusion.num_steps
-        draw = partial(gan.sample, SAMPLES, labels="in turn", guidance=w)
-        keep("DDGAN", steps, w, draw)
-        for steps, solver in itertools.product(STEPS, SOLVERS):
-            draw = partial(solved, ddpm, solver, steps, SAMPLES, guidance=w)
+        draw = partial(gan.sample, args.samples, labels="in turn", guidance=w)
+        keep(args.called, steps, w, draw)
+        for steps, solver in itertools.product(args.steps, args.solvers):
+            draw = partial(solved, ddpm, solver, steps, args.samples, guidance=w)
             keep(solver, steps, w, draw)
 
 

@@ -8,6 +8,7 @@ import json
 import math
 import re
 import sys
+from dataclasses import replace
 from urllib.error import URLError
 
 import PIL
@@ -272,6 +273,13 @@ def test_averaged_weights_are_the_default():
     assert scores(model, metrics=["fid"], averaged=False) == raw
     assert "(EMA weights, seed 0)" in averaged["protocol"]
     assert "(raw weights, seed 0)" in raw["protocol"]
+
+
+def test_a_model_with_classes_is_scored_on_all_of_them_and_says_so():
+    torch.manual_seed(0)
+    model = DDGAN(replace(small_model().config, classes=3))
+    found = scores(model, n=50, metrics=["fid"])
+    assert "50 samples of the model (raw weights, seed 0, labels in turn) and" in found["protocol"]
 
 
 def test_a_model_from_a_file_has_averaged_weights(tmp_path):

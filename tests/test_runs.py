@@ -137,6 +137,13 @@ def test_a_relativistic_run_holds_the_loss_it_trains_on(tmp_path):
     )
 
 
+def test_a_discriminator_that_has_not_learned_is_not_asked(tmp_path):
+    rules = pictures(steps=7, denoiser_steps=4, head_start=2, log_every=2)
+    lines = go(rules, tmp_path, data=tiny.images())
+    asked = {line["step"]: "d_fake_by_step" in line for line in lines}
+    assert asked == {2: False, 4: False, 6: True, 7: True}
+
+
 @pytest.mark.parametrize(("keep", "kept"), [(1, [7]), (2, [6, 7]), (9, [3, 6, 7])])
 def test_the_newest_checkpoints_are_kept(keep, kept, tmp_path):
     go(points(), tmp_path, keep=keep)

@@ -50,8 +50,8 @@ def run(
     """Train ``preset`` in ``folder``, or go on with what is there; yields the lines of the log.
 
     A line holds ``step``, ``seconds`` of training so far, ``images_per_second``, the mean of
-    each loss since the last line, and with images the discriminator's losses at t = 1..T,
-    ``d_real_by_step`` and ``d_fake_by_step``, or ``d_relativistic_by_step``.
+    each loss since the last line, and of images, once the discriminator learns, its losses at
+    t = 1..T: ``d_real_by_step`` and ``d_fake_by_step``, or ``d_relativistic_by_step``.
 
     Ctrl-C and SIGTERM let the step be finished and saved first; a second one acts at once.
 
@@ -158,7 +158,7 @@ def _steps(
                     line = {"step": step, "seconds": round(record["seconds"], 3)}
                     line["images_per_second"] = round(made / (elapsed - last_time), 3)
                     line |= {name: total / count for name, (total, count) in sums.items()}
-                    if images:
+                    if images and step > settings.denoiser_steps:
                         by_step = losses_by_step(model, probe, *label, **pairs)
                         line |= {f"{name}_by_step": values for name, values in by_step.items()}
                     sums, last_step, last_time = {}, step, elapsed
