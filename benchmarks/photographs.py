@@ -53,6 +53,9 @@ SMALL = {"width": 32, "ema_decay": 0.995} | EARLIER
 # Where the generator's output is no guess of x_0 from x_t, all updates are the game's.
 GAME = {"denoiser_steps": 0}
 FAST = {"lr_generator": 2e-4, "lr_end": 5e-5}
+ALONE = TAUGHT | GAME | FAST | FAST_D
+# Where what is generated is no guess of x_0 from x_t either, a pair has no noise to share.
+OWN_NOISE, RAW = {"shared_noise": False}, {"data_std": None}
 # Of 9.2 nats, which of 10,000 photographs it is (answers.py), those of the preset decide 0, 0, 2.8
 # and 6.2 at t = 1..4; these 0, 1.2, 4.0 and 3.8.
 SPREAD = (0.5, 2.0, 4.0, 20.0)
@@ -90,19 +93,22 @@ class Blind(nn.Module):
 class OneShot(DDGAN):
     """x_0 from noise in one shot; real and generated images are noised alike before D sees them."""
 
-    def made(self, n: int, rng: torch.Generator | None) -> Tensor:
+    def made(self, n: int, rng: torch.Generator | None, y: Tensor | None = None) -> Tensor:
         """n images out of pure noise."""
         last = torch.full((n,), self.diffusion.num_steps)
         noise = torch.randn(n, *self.config.shape, generator=rng)
-        return self.predict(noise, last, None, rng=rng)
+        return self.predict(noise, last, None, y, rng=rng)
 
     def fake_like(self, real, condition, rng=None, guess=None):
-        return self.diffusion.q_sample(self.made(len(real), rng), condition[1] - 1, rng)
+        _, t, *label = condition
+        return self.diffusion.q_sample(self.made(len(real), rng, *label), t - 1, rng)
 
     @torch.no_grad()
-    def sample(self, n, *, labels="in turn", rng=None):  # of which it has none
+    def sample(self, n, *, labels="in turn", rng=None):
         raw, self.generator = self.generator, self.averaged.module
-        images = torch.cat([self.made(500, rng) for _ in range(n // 500)]).clamp(-1, 1)
+        y = self.label_rows(labels, n)
+        parts = [None] * (n // 500) if y is None else y.split(500)
+        images = torch.cat([self.made(500, rng, part) for part in parts]).clamp(-1, 1)
         self.generator = raw
         return images
 
@@ -121,9 +127,7 @@ def blind(made: Preset) -> DDGAN:
 
 
 def one_shot(made: Preset) -> DDGAN:
-    model = OneShot(made.config, step_weights=made.step_weights)
-    model.discriminator = Blind(model.discriminator)
-    return model
+    return OneShot(made.config, step_weights=made.step_weights)
 
 
 def steps(number: int) -> dict:
@@ -155,20 +159,23 @@ VARIANTS = {
     "T = 2": (PLAIN, steps(2), 1),
     "T = 8": (PLAIN, steps(8), 1),
     "no latent, D without x_t": (blind, {"latent_dim": 0}, 1),
-    "direct denoising, fast generator": (direct, GAME | FAST | {"data_std": None}, 1),
-    "one shot, noise as augmentation, fast generator": (one_shot, GAME | FAST, 1),
     "no denoiser first, fast generator": (PLAIN, GAME | FAST, 1),
-    "D without x_t": (blind, {}, 1),
-    "T = 2, updates of two of four": (PLAIN, steps(2), 1 / 2),
     "T = 4, classes taught": (PLAIN, TAUGHT, 1),
     "T = 1, classes taught": (PLAIN, TAUGHT | steps(1), 1),
-    "T = 1, classes taught, fast generator": (PLAIN, TAUGHT | steps(1) | GAME | FAST | FAST_D, 1),
-    "no denoiser first, classes taught, fast generator": (PLAIN, TAUGHT | GAME | FAST | FAST_D, 1),
-    "T = 1, updates of one of four": (PLAIN, steps(1), 1 / 4),
-    "T = 8, updates of eight": (PLAIN, steps(8), 2),
-    "direct denoising": (direct, GAME | {"data_std": None}, 1),
-    "one shot, noise as augmentation": (one_shot, GAME, 1),
-    "no denoiser first": (PLAIN, GAME, 1),
+    "T = 1, classes taught, fast generator": (PLAIN, ALONE | steps(1), 1),
+    "T = 2, classes taught": (PLAIN, TAUGHT | steps(2), 1),
+    "T = 8, classes taught": (PLAIN, TAUGHT | steps(8), 1),
+    "no latent, classes taught": (PLAIN, TAUGHT | {"latent_dim": 0}, 1),
+    "direct denoising, classes taught, fast generator": (direct, ALONE | OWN_NOISE | RAW, 1),
+    "one shot, classes taught, fast generator": (one_shot, ALONE | OWN_NOISE, 1),
+    "T = 1, classes taught, fast generator, updates of one of four": (
+        PLAIN,
+        ALONE | steps(1),
+        1 / 4,
+    ),
+    "T = 2, classes taught, updates of two of four": (PLAIN, TAUGHT | steps(2), 1 / 2),
+    "T = 8, classes taught, updates of eight": (PLAIN, TAUGHT | steps(8), 2),
+    "no denoiser first, classes taught, fast generator": (PLAIN, ALONE, 1),
 }
 
 
