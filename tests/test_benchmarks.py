@@ -1,6 +1,7 @@
 """The tables on benchmarks are those of the stored results; what was not measured says so."""
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ import few_steps
 import import_time
 import photographs
 import pytest
+import stacks
 import table
 import torch
 
@@ -130,3 +132,30 @@ def test_a_variant_has_the_updates_that_its_name_says():
     taught = [name for name in photographs.VARIANTS if "updates of" in name]
     assert len(taught) == 3
     assert len({at_each[name] for name in ("T = 4, classes taught", *taught)}) == 1
+
+
+def test_stacks_are_counted_by_their_three_digits():
+    """Even stacks of all digits, then one stack only; a judge that reads the brightness."""
+    digits = torch.cartesian_prod(*[torch.arange(10)] * 3)
+
+    class Reader:
+        def look(self, images):
+            logits = torch.nn.functional.one_hot(images[:, 0, 0, 0].long(), 10).double()
+            return None, torch.where(images[:, :1, 0, 0] < 9, logits, logits * 0.5)  # 9: not sure
+
+    class Painter:
+        def __init__(self, stacks):
+            self.stacks = stacks
+
+        def sample(self, n, rng):
+            now, self.stacks = self.stacks[:n], self.stacks[n:]
+            return now[:, :, None, None].float().expand(-1, -1, 32, 32)
+
+    found = stacks.scores(Painter(digits.repeat(2, 1)), Reader(), 2_000)
+    assert found["modes"] == 1_000
+    assert found["kl"] == pytest.approx(0, abs=1e-9)
+    assert found["recognised"] == pytest.approx(0.9)
+    found = stacks.scores(Painter(digits[123:124].repeat(700, 1)), Reader(), 700)
+    assert found["modes"] == 1
+    assert found["kl"] == pytest.approx(math.log(1_000))
+    assert stacks.rules().build().sample(1).shape == (1, 3, 32, 32)
