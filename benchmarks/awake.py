@@ -19,7 +19,7 @@ from pathlib import Path
 import seeded
 import torch
 import torch.nn.functional as F
-from photographs import SIZE, photographs
+from photographs import photographs
 from torch import Tensor, nn
 from torchvision.utils import save_image
 
@@ -34,6 +34,7 @@ from ddgan_lite.networks.toy import mlp, preconditioning
 
 STD = 0.5  # root mean square of the images' values
 PAPER, EVEN = (0.957, 3.40, 16.1, 140.0), (0.3, 0.9, 2.7, 20.0)  # noise levels
+SIZE = 16  # of the images
 KEPT = Path("runs/awake")
 
 

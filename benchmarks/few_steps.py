@@ -1,6 +1,7 @@
-"""How good are few evaluations? The four steps of a DDGAN beside a DDPM of the same network.
+r"""How good are few evaluations? The four steps of a DDGAN beside a DDPM of the same network.
 
-    python benchmarks/photographs.py --cifar FOLDER --preset cifar10_32 --run runs/ddpm_32 --ddpm
+    python benchmarks/photographs.py --cifar FOLDER --preset cifar10_32 --run runs/ddpm_32 --ddpm \
+        --set steps=16500 denoiser_steps=16500
     python benchmarks/few_steps.py runs/ddpm_32 [--guidance 1 2] [--store]
 
 The DDPM is the generator of the preset without a latent, trained by least squares alone on 32
@@ -8,7 +9,8 @@ levels of noise (``photographs.py --ddpm``). A row for every solver and number o
 of 2,000 samples, 200 of each class, in the features of the judge that comes with the book. The
 DDGAN is the one that comes with the book, or ``--ddgan FILE --called NAME``, its four steps scored
 in the same way. Guidance other than 1 asks the network twice a step, and counts so. ``--store``
-keeps the rows in book/results/bench_few_steps.json, in place of those of the same sampler.
+keeps the rows in book/results/bench_few_steps.json, in place of those of the same sampler,
+guidance and numbers of evaluations and samples on the same processor, whatever the weights.
 """
 
 import argparse
@@ -80,7 +82,7 @@ def main() -> None:
     gan = DDGAN.load(args.ddgan or results.find(f"{NAME}.safetensors"))
     ddpm = DDGAN.load(args.ddpm)
     command = f"python benchmarks/few_steps.py {shlex.join(sys.argv[1:])}"
-    same = itemgetter("sampler", "guidance", "evaluations")
+    same = itemgetter("sampler", "guidance", "evaluations", "samples", "hardware")
 
     def keep(sampler: str, steps: int, guidance: float, draw: Draw) -> None:
         made = row(judge, sampler, steps, guidance, draw) | {"samples": args.samples}

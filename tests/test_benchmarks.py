@@ -1,5 +1,6 @@
 """The tables on benchmarks are those of the stored results; what was not measured says so."""
 
+import importlib
 import json
 import math
 import subprocess
@@ -23,6 +24,13 @@ from ddgan_lite.training.trainer import train
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = table.tables()
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def test_every_script_finds_what_it_imports(script):
+    if script.stem == "live":  # a browser's driver, which only `make site-test` installs
+        pytest.importorskip("playwright")
+    importlib.import_module(script.stem)
 
 
 @pytest.mark.parametrize("name", TABLES)
