@@ -196,6 +196,5 @@ def evaluate(
         raise ValueError("this model came from a file, which holds averaged weights only.")
     samples = Drawn(model, n, seed, "averaged" if averaged else "raw")
     kind = "EMA" if loaded or (averaged and model.averaged is not None) else "raw"
-    labels = ", labels in turn" * (model.classes > 0)
-    samples.name += f" ({kind} weights, seed {seed}{labels})"
+    samples.name += f" ({kind} weights, seed {seed}{', labels in turn' * (model.classes > 0)})"
     return score(samples, data, seed=seed, device=model.device, **options)
