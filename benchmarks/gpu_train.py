@@ -30,6 +30,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import stacks
 import torch
 from torch import Tensor
 
@@ -174,8 +175,7 @@ def score(args: argparse.Namespace, model: DDGAN, data: Data) -> tuple[dict, str
     ]
     if getattr(data, "name", "") == "stacked_mnist":
         try:
-            digits = Judge.load().look(samples.reshape(-1, 1, *samples.shape[2:]))[1].argmax(1)
-            found |= mode_scores(digits.reshape(-1, 3) @ torch.tensor([100, 10, 1]), 1000)
+            found |= mode_scores(stacks.read(Judge.load(), samples)[0], 1000)
             protocol.append(f"modes of {len(samples):,} samples by ddgan_lite.evaluation.judge")
         except FileNotFoundError as error:
             protocol.append(f"no modes: {error}")

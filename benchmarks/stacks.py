@@ -17,6 +17,7 @@ from pathlib import Path
 
 import seeded
 import torch
+from torch import Tensor
 
 from ddgan_lite.data.images import load_images
 from ddgan_lite.evaluation.judge import CONFIDENT, Judge
@@ -36,14 +37,19 @@ def rules(**changes: object) -> Preset:
     return preset("mnist", **STACKS | changes)
 
 
+def read(judge: Judge, stacks: Tensor) -> tuple[Tensor, Tensor]:
+    """The modes 0..999 of stacks (n, 3, h, w), and how sure the judge is of their digits (3 n,)."""
+    sure, digits = judge.look(stacks.reshape(-1, 1, *stacks.shape[2:]))[1].max(1)
+    return digits.reshape(-1, 3) @ torch.tensor([100, 10, 1]), sure
+
+
 @torch.no_grad()
 def scores(model: DDGAN, judge: Judge, n: int) -> dict[str, float]:
     """Modes and KL of n stacks; the share of their digits that the judge is sure of."""
     rng, modes, sure = torch.Generator().manual_seed(1), [], []
     for start in range(0, n, AT_ONCE):
-        stacks = model.sample(min(AT_ONCE, n - start), rng=rng)
-        confidence, digits = judge.look(stacks.reshape(-1, 1, 32, 32))[1].max(1)
-        modes.append(digits.reshape(-1, 3) @ torch.tensor([100, 10, 1]))
+        some, confidence = read(judge, model.sample(min(AT_ONCE, n - start), rng=rng))
+        modes.append(some)
         sure.append(confidence >= CONFIDENT)
     found = mode_scores(torch.cat(modes), 1000)
     return found | {"recognised": torch.cat(sure).double().mean().item(), "samples": n}

@@ -135,7 +135,9 @@ def test_a_shipped_model_is_the_one_its_preset_describes(path):
         known = checkpoints.read(path)[1]["provenance"]
         chosen = PRESETS[path.stem]
         assert DDGAN.load(path).config == chosen.config
-        if "begun with" not in known:  # from other weights, in as many steps as it took
+        if "begun with" in known:  # from other weights, in as many steps as its command says
+            assert re.search(rf" --start \S+ --set .*\bsteps={known['steps']} ", known["command"])
+        else:
             assert known["steps"] == chosen.settings.steps
         assert known["batch_size"] == chosen.settings.batch_size
         assert known["seed"] == chosen.settings.seed
