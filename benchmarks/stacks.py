@@ -6,29 +6,32 @@ Three MNIST digits are the channels of one image: 1,000 modes (chapter 06). The 
 ``mnist`` with three channels and, as in the published comparisons, without labels: the
 discriminator names no class and is told none. A run that was stopped goes on by the same line; of
 one that is finished the samples are scored, each digit read by the judge that comes with the book.
-``--store`` keeps the scores in book/results/bench_stacks.json, in place of those of as many
-steps, the same seed and processor.
+Beside them stand those of as many stacks of training digits. ``--store`` keeps the scores in
+book/results/bench_stacks.json, in place of those of as many steps, the same seed and processor, and
+the first samples in bench_stacks.npz.
 """
 
 import argparse
 import json
+from collections.abc import Callable
 from operator import itemgetter
 from pathlib import Path
 
+import numpy as np
 import seeded
 import torch
 from torch import Tensor
 
-from ddgan_lite.data.images import load_images
+from ddgan_lite.data.images import load_images, to_bytes
 from ddgan_lite.evaluation.judge import CONFIDENT, Judge
 from ddgan_lite.evaluation.metrics import mode_scores
-from ddgan_lite.files.results import machine
+from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.training.logs import read_log
 from ddgan_lite.training.presets import Preset, parse, preset
 from ddgan_lite.training.runs import run
 
-SAMPLES, AT_ONCE = 26_000, 500
+SAMPLES, AT_ONCE, SHOWN = 26_000, 500, 40
 STACKS = {"data": "stacked_mnist", "shape": (3, 32, 32), "classes": 0, "classifier_steps": 0}
 
 
@@ -44,14 +47,15 @@ def read(judge: Judge, stacks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def scores(model: DDGAN, judge: Judge, n: int) -> dict[str, float]:
-    """Modes and KL of n stacks; the share of their digits that the judge is sure of."""
-    rng, modes, sure = torch.Generator().manual_seed(1), [], []
+def scores(draw: Callable[[int], Tensor], judge: Judge, n: int) -> dict:
+    """Of n stacks: modes, KL, how often each mode came, the share of digits it is sure of."""
+    modes, sure = [], []
     for start in range(0, n, AT_ONCE):
-        some, confidence = read(judge, model.sample(min(AT_ONCE, n - start), rng=rng))
+        some, confidence = read(judge, draw(min(AT_ONCE, n - start)))
         modes.append(some)
         sure.append(confidence >= CONFIDENT)
-    found = mode_scores(torch.cat(modes), 1000)
+    modes = torch.cat(modes)
+    found = mode_scores(modes, 1000) | {"counts": modes.bincount(minlength=1000).tolist()}
     return found | {"recognised": torch.cat(sure).double().mean().item(), "samples": n}
 
 
@@ -68,11 +72,18 @@ def main() -> None:
     made, judge = rules(**parse(args.set)), Judge.load()
     command = f"python benchmarks/stacks.py --root ROOT --run {args.run}"
     command += f" --set {' '.join(args.set)}" * bool(args.set)
-    for line in run(made, args.run, data=load_images("stacked_mnist", root=args.root), show=True):
+    data = load_images("stacked_mnist", root=args.root)
+    for line in run(made, args.run, data=data, show=True):
         print(json.dumps(line), flush=True)
+    model, rng = DDGAN.load(args.run), torch.Generator().manual_seed(1)
     row = {"steps": made.settings.steps, "seed": made.settings.seed}
-    row |= scores(DDGAN.load(args.run), judge, args.samples)
-    row |= {"seconds": read_log(args.run)[-1]["seconds"]} | {"hardware": machine()["hardware"]}
+    row |= scores(lambda n: model.sample(n, rng=rng), judge, args.samples)
+    row |= {"training stacks": scores(lambda n: data.sample(n, rng), judge, args.samples)}
+    row |= {"seconds": read_log(args.run)[-1]["seconds"]}
+    row |= {"hardware": results.machine()["hardware"]}
+    if args.store:
+        first = to_bytes(model.sample(SHOWN, rng=rng.manual_seed(1))).numpy()
+        np.savez_compressed(results.folder() / "bench_stacks.npz", samples=first)
     seeded.keep(row, args, "bench_stacks", command, itemgetter("steps", "seed", "hardware"))
 
 

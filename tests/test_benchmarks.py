@@ -151,19 +151,15 @@ def test_stacks_are_counted_by_their_three_digits():
             logits = torch.nn.functional.one_hot(images[:, 0, 0, 0].long(), 10).double()
             return None, torch.where(images[:, :1, 0, 0] < 9, logits, logits * 0.5)  # 9: not sure
 
-    class Painter:
-        def __init__(self, stacks):
-            self.stacks = stacks
+    def painter(rows):
+        rows = iter(rows.split(stacks.AT_ONCE))
+        return lambda n: next(rows)[:, :, None, None].float().expand(n, -1, 32, 32)
 
-        def sample(self, n, rng):
-            now, self.stacks = self.stacks[:n], self.stacks[n:]
-            return now[:, :, None, None].float().expand(-1, -1, 32, 32)
-
-    found = stacks.scores(Painter(digits.repeat(2, 1)), Reader(), 2_000)
-    assert found["modes"] == 1_000
+    found = stacks.scores(painter(digits.repeat(2, 1)), Reader(), 2_000)
+    assert found["modes"] == 1_000 and found["counts"] == [2] * 1_000
     assert found["kl"] == pytest.approx(0, abs=1e-9)
     assert found["recognised"] == pytest.approx(0.9)
-    found = stacks.scores(Painter(digits[123:124].repeat(700, 1)), Reader(), 700)
-    assert found["modes"] == 1
+    found = stacks.scores(painter(digits[123:124].repeat(700, 1)), Reader(), 700)
+    assert found["modes"] == 1 and found["counts"][123] == 700
     assert found["kl"] == pytest.approx(math.log(1_000))
     assert stacks.rules().build().sample(1).shape == (1, 3, 32, 32)
