@@ -6,7 +6,8 @@ Three MNIST digits are the channels of one image: 1,000 modes (chapter 06). The 
 ``mnist`` with three channels and, as in the published comparisons, without labels: the
 discriminator names no class and is told none. A run that was stopped goes on by the same line; of
 one that is finished the samples are scored, each digit read by the judge that comes with the book.
-Beside them stand those of as many stacks of training digits. ``--store`` keeps the scores in
+Beside them stand those of as many stacks of training digits, and the discriminator's loss at each t
+in the mean of the run's second half. ``--store`` keeps the scores in
 book/results/bench_stacks.json, in place of those of as many steps, the same seed and processor, and
 the first samples in bench_stacks.npz.
 """
@@ -79,7 +80,10 @@ def main() -> None:
     row = {"steps": made.settings.steps, "seed": made.settings.seed}
     row |= scores(lambda n: model.sample(n, rng=rng), judge, args.samples)
     row |= {"training stacks": scores(lambda n: data.sample(n, rng), judge, args.samples)}
-    row |= {"seconds": read_log(args.run)[-1]["seconds"]}
+    log = read_log(args.run)
+    late = [line for line in log if line["step"] > made.settings.steps / 2]
+    seen = [line["d_relativistic_by_step"] for line in late]
+    row |= {"seconds": log[-1]["seconds"], "d_relativistic": np.mean(seen, axis=0).tolist()}
     row |= {"hardware": results.machine()["hardware"]}
     if args.store:
         first = to_bytes(model.sample(SHOWN, rng=rng.manual_seed(1))).numpy()
