@@ -179,6 +179,9 @@ VARIANTS = {
     "T = 2, classes taught, updates of two of four": (PLAIN, TAUGHT | steps(2), 1 / 2),
     "T = 8, classes taught, updates of eight": (PLAIN, TAUGHT | steps(8), 2),
     "no denoiser first, classes taught, fast generator": (PLAIN, ALONE, 1),
+    "T = 2, classes taught, fast generator": (PLAIN, ALONE | steps(2), 1),
+    "T = 8, classes taught, fast generator": (PLAIN, ALONE | steps(8), 1),
+    "no latent, classes taught, fast generator": (PLAIN, ALONE | {"latent_dim": 0}, 1),
 }
 
 
