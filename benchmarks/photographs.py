@@ -4,7 +4,7 @@
     python benchmarks/photographs.py --cifar FOLDER --preset cifar10_32 --run runs/cifar10_32
     python benchmarks/photographs.py --cifar FOLDER --preset cifar10_32 --run runs/ddpm_32 --ddpm
     python benchmarks/photographs.py --cifar FOLDER [--seeds 1] [--only NAMES] [--store]
-    python benchmarks/photographs.py --cifar FOLDER --run RUN [--set ...] --called NAME --store
+    python benchmarks/photographs.py --cifar FOLDER --score runs/cifar10_16 [--store]
 
 FOLDER holds train/ and test/, each with one folder for each class, as the JPEG re-encoding of
 CIFAR-10 that machines without a download have; without --cifar torchvision's CIFAR-10 under data/
@@ -18,10 +18,12 @@ a denoiser, so what begins with nothing is run with a fast one too. A variant wh
 have an earlier one, and the rows of those on record are of code in which the generator's correction
 was not yet squashed into [-1, 1].
 ``--store`` adds the rows to book/results/bench_photographs.json, in place of those with the same
-variant, seed and processor; ``--called`` gives a run of 16 pixels, when it is finished, a row too.
+variant, seed and processor. ``--score`` gives a finished run of 16 pixels, or the weights of one,
+the scores of a row, which ``--store`` keeps in bench_photographs_hour.json.
 """
 
 import json
+import shlex
 from dataclasses import asdict
 from operator import itemgetter
 from pathlib import Path
@@ -34,16 +36,14 @@ from ddgan_lite.chain.diffusion import Diffusion
 from ddgan_lite.data.images import Images, load_images, to_bytes, to_unit
 from ddgan_lite.evaluation import fidelity
 from ddgan_lite.evaluation.judge import Judge
-from ddgan_lite.files import results
+from ddgan_lite.files import checkpoints, results
 from ddgan_lite.method.model import DDGAN
-from ddgan_lite.training.logs import read_log
 from ddgan_lite.training.presets import Preset, parse, preset
 from ddgan_lite.training.protocols import drawn
 from ddgan_lite.training.runs import losses_by_step, run
 from ddgan_lite.training.trainer import train
 
 RUNS = {"cifar10_16": 16, "cifar10_32": 32}  # presets, and the size of their images
-SHORTEST = "python benchmarks/photographs.py --cifar FOLDER"
 SAMPLES = 10_000
 SHORT = {"denoiser_steps": 2_500, "head_start": 800, "steps": 5_500}
 # An earlier recipe of the preset, without labels; TAUGHT is the one it has now.
@@ -199,22 +199,26 @@ def one(name: str, seed: int, images: Images, held_out: Images) -> dict:
     model = VARIANTS[name][0](made)
     seconds = round(seeded.cpu_seconds(train(model, images, made.settings)), 1)
     row = {"variant": name, "seed": seed, "cpu_seconds": seconds}
-    return row | measured(model, made, images, held_out)
-
-
-def measured(model: DDGAN, made: Preset, images: Images, held_out: Images) -> dict:
-    """What a row says of a trained model."""
     rng = torch.Generator().manual_seed(1)
     shown = drawn(images, 2_048, rng, labelled=model.classes > 0)
-    row = losses_by_step(model, *shown, relativistic=True, shared=made.settings.shared_noise)
-    samples = model.sample(SAMPLES, labels="in turn", rng=torch.Generator().manual_seed(1))
-    row |= {"scores": scores(samples, held_out)}
+    row |= losses_by_step(model, *shown, relativistic=True, shared=made.settings.shared_noise)
+    row |= {"scores": scores(model, held_out)}
     row |= {"config": asdict(made.config), "settings": asdict(made.settings)}
     return row | {"hardware": results.machine()["hardware"]}
 
 
-def scores(samples: Tensor, held_out: Images) -> dict[str, float | str]:
-    """In the judge's features, against the held-out photographs."""
+def finished(source: Path, held_out: Images) -> dict:
+    """The row of a finished run's folder, or of weights saved from it."""
+    _, header = checkpoints.read(checkpoints.locate(source))
+    about = {key: header["provenance"][key] for key in ("command", "steps", "seed", "seconds")}
+    model = DDGAN.load(source)
+    row = {"scores": scores(model, held_out), "config": asdict(model.config)}
+    return about | row | {"hardware": header["provenance"]["hardware"]}
+
+
+def scores(model: DDGAN, held_out: Images) -> dict[str, float | str]:
+    """Of SAMPLES, in the judge's features, against the held-out photographs."""
+    samples = model.sample(SAMPLES, labels="in turn", rng=torch.Generator().manual_seed(1))
     path = results.folder() / "cifar10_16_judge.safetensors"
     images = Images(to_bytes(samples), name="samples")
     own = Judge.load(path).scores(to_unit(images.images))
@@ -227,39 +231,33 @@ def main() -> None:
     parser = seeded.parser(__doc__, 1, "runs of each variant")
     parser.add_argument("--cifar", type=Path, help="train/ and test/ of CIFAR-10")
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--score", type=Path, help="a run's folder or its weights: score it only")
     parser.add_argument("--run", type=Path, help="train a preset in this folder instead")
     parser.add_argument("--preset", default="cifar10_16", choices=RUNS, help="with --run")
     parser.add_argument("--ddpm", action="store_true", help="with --run: a DDPM of its network")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="with --run")
     parser.add_argument("--start", type=Path, help="with --run: the weights to begin with")
-    parser.add_argument("--called", metavar="NAME", help="with --run: its row in the ablation")
     args = parser.parse_args()
-    if args.called and (not args.run or RUNS[args.preset] != 16):
-        parser.error("--called is for a --run of 16 pixels")
     seeded.one_thread()
     images = photographs(args.cifar, RUNS[args.preset])
-    command = SHORTEST
+    command = "python benchmarks/photographs.py --cifar FOLDER"
     if args.run:
         made = preset(args.preset, **(DDPM if args.ddpm else {}) | parse(args.set))
         command += f" --preset {args.preset} --run {args.run}{' --ddpm' * args.ddpm}"
         command += f" --start {args.start}" * bool(args.start)
-        command += f" --set {' '.join(args.set)}" * bool(args.set)
+        command += f" --set {shlex.join(args.set)}" * bool(args.set)
         about = {"preset": args.preset, "command": command}
         for line in run(made, args.run, data=images, start=args.start, about=about, show=True):
             print(json.dumps(line), flush=True)
-        if not args.called:
-            return
-    held_out, same = photographs(args.cifar, train=False), itemgetter("variant", "seed", "hardware")
-    if args.run:
-        row = {"variant": args.called, "seed": made.settings.seed}
-        row |= {"cpu_seconds": read_log(args.run)[-1]["seconds"]}
-        row |= measured(DDGAN.load(args.run), made, images, held_out)
-        row |= {"command": f'{command} --called "{args.called}" --store'}
-        seeded.keep(row, args, "bench_photographs", f"{SHORTEST} --store", same)
         return
+    held_out = photographs(args.cifar, train=False)
+    if args.score:
+        row = finished(args.score, held_out)
+        name, command = "bench_photographs_hour", f"{command} --score RUN --store"
+        return seeded.keep(row, args, name, command, itemgetter("command", "hardware"))
     for seed, name in ((seed, name) for seed in seeded.seeds(args) for name in args.only):
-        row = one(name, seed, images, held_out)
-        seeded.keep(row, args, "bench_photographs", f"{SHORTEST} --store", same)
+        row, same = one(name, seed, images, held_out), itemgetter("variant", "seed", "hardware")
+        seeded.keep(row, args, "bench_photographs", f"{command} --store", same)
 
 
 if __name__ == "__main__":

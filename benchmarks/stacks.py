@@ -14,6 +14,7 @@ the first samples in bench_stacks.npz.
 
 import argparse
 import json
+import shlex
 from collections.abc import Callable
 from operator import itemgetter
 from pathlib import Path
@@ -72,7 +73,7 @@ def main() -> None:
     seeded.one_thread()
     made, judge = rules(**parse(args.set)), Judge.load()
     command = f"python benchmarks/stacks.py --root ROOT --run {args.run}"
-    command += f" --set {' '.join(args.set)}" * bool(args.set)
+    command += f" --set {shlex.join(args.set)}" * bool(args.set)
     data = load_images("stacked_mnist", root=args.root)
     for line in run(made, args.run, data=data, show=True):
         print(json.dumps(line), flush=True)

@@ -20,6 +20,7 @@ from ddgan_lite.data.images import Images
 from ddgan_lite.files import results
 from ddgan_lite.method.model import DDGAN
 from ddgan_lite.training.presets import preset
+from ddgan_lite.training.runs import run
 from ddgan_lite.training.trainer import train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,6 +116,19 @@ def test_every_variant_of_photographs_trains_and_draws(name):
         [(True, False)] * first + [(False, False)] * 3 + [(False, True)] * 3
     )
     assert model.sample(500).isfinite().all() and model.sample(500).std() > 0.01
+
+
+def test_a_finished_run_is_scored_with_what_its_weights_say_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(photographs, "SAMPLES", 100)
+    images = Images(torch.randint(256, (100, 3, 16, 16), dtype=torch.uint8), name="any")
+    images.labels = torch.arange(100) % 10
+    few = {"steps": 2, "denoiser_steps": 1, "head_start": 0, "batch_size": 8}
+    made = preset("cifar10_16", width=8, hidden=16, style=16, seed=3, **few)
+    list(run(made, tmp_path, data=images, about={"command": "python this"}))
+    row = photographs.finished(tmp_path, images)
+    assert (row["command"], row["steps"], row["seed"]) == ("python this", 2, 3)
+    assert row["config"]["width"] == 8 and row["scores"]["fd"] > 0
+    assert 0 <= row["scores"]["recall"] <= 1 <= row["scores"]["is"]
 
 
 @pytest.mark.parametrize("solver", few_steps.SOLVERS)
