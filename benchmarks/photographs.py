@@ -209,11 +209,10 @@ def one(name: str, seed: int, images: Images, held_out: Images) -> dict:
 
 def finished(source: Path, held_out: Images) -> dict:
     """The row of a finished run's folder, or of weights saved from it."""
-    _, header = checkpoints.read(checkpoints.locate(source))
-    about = {key: header["provenance"][key] for key in ("command", "steps", "seed", "seconds")}
-    model = DDGAN.load(source)
-    row = {"scores": scores(model, held_out), "config": asdict(model.config)}
-    return about | row | {"hardware": header["provenance"]["hardware"]}
+    path = checkpoints.locate(source)
+    card, model = checkpoints.read(path)[1]["provenance"], DDGAN.load(path)
+    about = {key: card[key] for key in ("command", "steps", "seed", "seconds", "hardware")}
+    return about | {"scores": scores(model, held_out), "config": asdict(model.config)}
 
 
 def scores(model: DDGAN, held_out: Images) -> dict[str, float | str]:
@@ -239,8 +238,12 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="with --run: the weights to begin with")
     args = parser.parse_args()
     seeded.one_thread()
-    images = photographs(args.cifar, RUNS[args.preset])
     command = "python benchmarks/photographs.py --cifar FOLDER"
+    if args.score:
+        row = finished(args.score, photographs(args.cifar, train=False))
+        name, command = "bench_photographs_hour", f"{command} --score RUN --store"
+        return seeded.keep(row, args, name, command, itemgetter("command", "hardware"))
+    images = photographs(args.cifar, RUNS[args.preset])
     if args.run:
         made = preset(args.preset, **(DDPM if args.ddpm else {}) | parse(args.set))
         command += f" --preset {args.preset} --run {args.run}{' --ddpm' * args.ddpm}"
@@ -251,10 +254,6 @@ def main() -> None:
             print(json.dumps(line), flush=True)
         return
     held_out = photographs(args.cifar, train=False)
-    if args.score:
-        row = finished(args.score, held_out)
-        name, command = "bench_photographs_hour", f"{command} --score RUN --store"
-        return seeded.keep(row, args, name, command, itemgetter("command", "hardware"))
     for seed, name in ((seed, name) for seed in seeded.seeds(args) for name in args.only):
         row, same = one(name, seed, images, held_out), itemgetter("variant", "seed", "hardware")
         seeded.keep(row, args, "bench_photographs", f"{command} --store", same)
