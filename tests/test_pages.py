@@ -45,7 +45,8 @@ def blocks(text: str, language: str) -> list[str]:
 def commands(text: str) -> list[list[str]]:
     """The words behind ``-m ddgan_lite``, in the shell blocks and in the prose."""
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
-    lines = [line for block in blocks(text, "bash") for line in block.splitlines()]
+    shell = [block.replace("\\\n", "") for block in blocks(text, "bash")]  # as a shell joins lines
+    lines = [line for block in shell for line in block.splitlines()]
     lines += re.findall(r"`([^`]+)`", prose)
     found = [line.partition("-m ddgan_lite ")[2] for line in lines]
     return [shlex.split(words, comments=True) for words in found if " " in words]
